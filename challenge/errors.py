@@ -1,0 +1,70 @@
+"""What can go wrong in a way that a user can mend, as a small tree.
+
+    ChallengeError                exit code 1
+    |-- PromptError               a prompt book is incomplete or damaged
+    |-- WeightsError              a model is missing, incomplete or of another kind
+    |-- DataError                 a real test set is missing or damaged
+    |-- SubmissionError           a submission file cannot be written, or is not valid
+    |-- JournalError              the images already made cannot be read back
+    |-- GenerationError           the model makes no usable images
+    |-- BudgetError               the time limit does not allow what was asked for
+    |   `-- TooLateError          a file was not finished before the deadline
+    `-- UsageError                exit code 2: the command line asks for what cannot be
+        |-- DeviceError           there is no such device, or it cannot be used
+        `-- OutputError           the output folder is taken, or cannot be written
+
+Each message says what was found, what was expected and what to do, in one line. Wrong arguments
+inside the program are ``ValueError``; what our own code guarantees is an ``assert``.
+"""
+
+
+class ChallengeError(Exception):
+    """A fault that a user can mend; ``str(error)`` is the one line to show."""
+
+    exit_code = 1
+
+
+class PromptError(ChallengeError):
+    """A prompt book is missing, incomplete or damaged."""
+
+
+class WeightsError(ChallengeError):
+    """A model is missing, incomplete, or not of a kind that this program can run."""
+
+
+class DataError(ChallengeError):
+    """A real test set is missing or damaged."""
+
+
+class SubmissionError(ChallengeError):
+    """A submission file cannot be written, or what was read is not a valid one."""
+
+
+class JournalError(ChallengeError):
+    """A journal of generated images cannot be written or read back."""
+
+
+class GenerationError(ChallengeError):
+    """The model makes no usable images (NaN, black, out of memory at a batch of one)."""
+
+
+class BudgetError(ChallengeError):
+    """The time limit does not allow what was asked for."""
+
+
+class TooLateError(BudgetError):
+    """A file was not finished before the deadline; it did not replace the one before."""
+
+
+class UsageError(ChallengeError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class DeviceError(UsageError):
+    """There is no such device, or it cannot be used."""
+
+
+class OutputError(UsageError):
+    """The output folder is taken, or cannot be written."""
