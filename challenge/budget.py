@@ -1,0 +1,164 @@
+"""Time: where the seconds go, how many are left, and what the next step may cost at worst.
+
+Costs are told, never measured here: the runner measures on the one clock it was handed and reports.
+An estimate is pessimistic where a mistake would make the submission late, and learns from every
+report.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+from challenge.settings import LimitCovers
+
+Clock = Callable[[], float]
+"""Seconds since the start of the process (or of the test)."""
+
+
+class PhaseTimer:
+    """Gives every second to exactly one named phase, so that the phases sum to the total.
+
+    ``phase(name)`` may be nested: the inner phase takes its seconds from the outer one.
+    ``scope(owner)`` keeps apart what is spent on one data set from what all share.
+    """
+
+    def __init__(self, clock: Clock, first_phase: str, start_s: float = 0.0) -> None:
+        self._clock = clock
+        self._scope = ""
+        self._current = ("", first_phase)
+        self._since_s = start_s
+        self._seconds: dict[tuple[str, str], float] = defaultdict(float)
+
+    def now_s(self) -> float:
+        """The time on the timer's clock."""
+        return self._clock()
+
+    @contextmanager
+    def scope(self, owner: str) -> Iterator[None]:
+        """Phases begun inside belong to ``owner``."""
+        outer, self._scope = self._scope, owner
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside as ``name``."""
+        previous = self._current
+        self._switch((self._scope, name))
+        try:
+            yield
+        finally:
+            self._switch(previous)
+
+    def begin(self, name: str) -> None:
+        """Count from here on as ``name``, until another phase begins."""
+        self._switch((self._scope, name))
+
+    def totals_s(self, owner: str = "") -> dict[str, float]:
+        """Seconds of each phase up to now: of ``owner``, or of what all share."""
+        self._switch(self._current)
+        return {name: seconds for (scope, name), seconds in self._seconds.items() if scope == owner}
+
+    def _switch(self, phase: tuple[str, str]) -> None:
+        now_s = self._clock()
+        self._seconds[self._current] += now_s - self._since_s
+        self._current, self._since_s = phase, now_s
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When a data set's time began and when it ends, in seconds of the run's clock."""
+
+    start_s: float
+    end_s: float
+
+    @classmethod
+    def share(
+        cls,
+        *,
+        start_s: float,
+        run_start_s: float,
+        limit_s: float,
+        covers: LimitCovers,
+        sets_left: int,
+    ) -> "Deadline":
+        """The time of the next data set, which starts at ``start_s``.
+
+        ``each``: the whole limit; the first set's start is the run's, a later one's the moment its
+        forerunner was finished. ``all``: an equal share of what is left of the one limit.
+        """
+        if covers == "each":
+            return cls(start_s, start_s + limit_s)
+        left_s = run_start_s + limit_s - start_s
+        return cls(start_s, start_s + left_s / sets_left)
+
+
+class BatchCost:
+    """Seconds of a batch, by its size.
+
+    The pessimistic cost of a size is its 95 % quantile of the last 64 batches, times ``margin``. A
+    size that was never run costs as much per image as the nearest one that was, which is an upper
+    bound when it is larger.
+    """
+
+    margin = 1.1
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, deque[float]] = {}
+
+    def observe(self, size: int, seconds: float) -> None:
+        """One batch of ``size`` images took so long."""
+        self._seconds.setdefault(size, deque(maxlen=64)).append(seconds)
+
+    def fastest_s_per_image(self) -> float:
+        """The best rate seen so far; ``ValueError`` before the first batch."""
+        return min(min(times) / size for size, times in self._seconds.items())
+
+    def pessimistic_s(self, size: int) -> float:
+        """What a batch of ``size`` images may take; ``ValueError`` before the first batch."""
+        if not self._seconds:
+            raise ValueError("no batch was observed yet")
+        nearest = min(self._seconds, key=lambda known: (abs(known - size), -known))
+        scale = max(1.0, size / nearest)
+        return self.margin * scale * upper_quantile(self._seconds[nearest], 0.95)
+
+
+class PackCost:
+    """Seconds from the last image to a file that is safe on disk, by its number of images.
+
+    A straight line over the number of images in the file that lies above every observation: the
+    smallest observation as the fixed part, the steepest slope from there. ``margin`` covers a
+    slower disk, ``floor_s`` a stalled fsync.
+    """
+
+    margin = 1.5
+    floor_s = 0.75
+
+    def __init__(self) -> None:
+        self._observed: list[tuple[int, float]] = []
+
+    def observe(self, images: int, seconds: float) -> None:
+        """A file of so many images took so long."""
+        self._observed.append((images, seconds))
+
+    def expected_s(self, images: int) -> float:
+        """What such a file took so far, at worst; ``ValueError`` before the first one."""
+        if not self._observed:
+            raise ValueError("no file was observed yet")
+        fixed_s = min(seconds for _, seconds in self._observed)
+        slope = max((seconds - fixed_s) / count for count, seconds in self._observed)
+        return fixed_s + slope * images
+
+    def pessimistic_s(self, images: int) -> float:
+        """What must be kept in reserve for a file of ``images``."""
+        return self.floor_s + self.margin * self.expected_s(images)
+
+
+def upper_quantile(values: Sequence[float] | deque[float], share: float) -> float:
+    """The smallest value that at least ``share`` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(ceil(share * len(ordered)), 1) - 1]

@@ -1,0 +1,168 @@
+"""What a user can set, one frozen dataclass a command; the command line is made from them.
+
+Each default stands here and nowhere else. Checks that need no file and no device are made at once;
+a value that cannot be is a ``UsageError`` (exit code 2). No torch here, so that ``--help`` answers
+at once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from challenge.errors import UsageError
+from challenge.spec import DATASETS, LIMIT_S, DatasetName, DatasetSpec, LabelOrder, ProtocolName
+
+DatasetChoice = Literal["cifar100", "tinyimagenet", "all"]
+AugmentPreset = Literal["none", "upright"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+ClockName = Literal["process", "generation"]
+LimitCovers = Literal["each", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings:
+    """Make a submission within the time limit (timed; never downloads)."""
+
+    dataset: DatasetChoice = "all"
+    """Data set to make a training set for."""
+    model: str = "sdxl-turbo"
+    """sdxl-turbo (local hub cache), tiny (embedded, needs nothing), DIRECTORY, FILE.safetensors or
+    a hub id (local cache).
+    """
+    limit_s: float = LIMIT_S
+    """Seconds from process start to the last byte of the submission."""
+    limit_covers: LimitCovers = "each"
+    """With --dataset all: each set has the whole limit (the second's starts when the first is
+    done), or all share one.
+    """
+    clock: ClockName = "process"
+    """Count from the start of the process, or only from the end of loading and warm-up (as the
+    runner-up's script).
+    """
+    out: Path | None = None
+    """Run folder; must be new or empty. Default: submissions/DATE-TIME-MODEL-DATASET."""
+    ipc: int | Literal["auto"] = "auto"
+    """Images per class in the file; auto: as many as the limit allows."""
+    augment: AugmentPreset = "upright"
+    """Post-augmentation: none, or upright (mild zoom, shift, mirror)."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Images in one call of the model; auto: found while running."""
+    dtype: DtypeName = "auto"
+    """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    seed: int = 0
+    """Run seed: same seed, model and plan, same images."""
+    prompts_dir: Path | None = None
+    """Folder with cifar100.json and tinyimagenet.json instead of the prompt books that come with
+    the program.
+    """
+    label_order: LabelOrder = "sorted"
+    """Order of the Tiny-ImageNet classes in the file: sorted wnids, or the raw order of
+    wnids.txt.
+    """
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        if not self.limit_s > 0:
+            raise UsageError(f"--limit-s {self.limit_s:g} is not a time; give seconds above 0")
+        _require_count("--ipc", self.ipc)
+        _require_count("--batch-size", self.batch_size)
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """The data sets of this run, in the order in which they are made."""
+        return selected_specs(self.dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """Say whether a submission is valid, and what is in it."""
+
+    submission: Path
+    """A .pt file of ours or of anybody's, or a run folder."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """Train the challenge's ConvNet on a submission and test it on the real test set (untimed)."""
+
+    submissions: tuple[Path, ...]
+    """Run folders or .pt files."""
+    data: Path = Path("data")
+    """Folder with cifar-100-python/ and tiny-imagenet-200/, or the official cifar100_test.pt and
+    tinyimagenet_test.pt.
+    """
+    dataset: DatasetChoice = "all"
+    """Which of the files in a run folder to evaluate."""
+    protocol: ProtocolName = "official"
+    """official (1001 epochs, 3 rounds), short (101 epochs, 3 rounds), quick (400 updates, 1 round;
+    not comparable).
+    """
+    rounds: int | None = None
+    """Networks to train; default: the protocol's."""
+    label_order: LabelOrder | None = None
+    """Order of the Tiny-ImageNet classes in the files; default: what the sidecar says, else
+    sorted.
+    """
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    seed: int = 0
+    """Seed of initialisation, shuffling and augmentation."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        if self.rounds is not None:
+            _require_count("--rounds", self.rounds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSettings:
+    """Measure images per second by batch size, beside the plain diffusers pipeline."""
+
+    model: str = "sdxl-turbo"
+    """As for generate."""
+    dataset: DatasetName = "cifar100"
+    """Whose image size and prompts to use."""
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    """Batch sizes to measure; sizes after one that is out of memory are not tried."""
+    seconds_per_row: float = 3.0
+    """Seconds to measure each row for, warm-up apart; at least three batches."""
+    dtype: DtypeName = "auto"
+    """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    seed: int = 0
+    """Seed of the noise."""
+    record: Path | None = None
+    """Also write the JSON document to this new file."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        if not self.batch_sizes:
+            raise UsageError("--batch-sizes is empty; give at least one batch size")
+        for size in self.batch_sizes:
+            _require_count("--batch-sizes", size)
+        if not self.seconds_per_row > 0:
+            raise UsageError(
+                f"--seconds-per-row {self.seconds_per_row:g} is not a time; give seconds above 0"
+            )
+
+
+def selected_specs(choice: DatasetChoice) -> tuple[DatasetSpec, ...]:
+    """The data sets that ``--dataset`` names."""
+    return tuple(DATASETS.values()) if choice == "all" else (DATASETS[choice],)
+
+
+def _require_count(flag: str, value: int | str) -> None:
+    """Refuse a count below one; ``auto`` passes."""
+    if isinstance(value, int) and value < 1:
+        raise UsageError(f"{flag} {value} is not a count; give a whole number from 1, or auto")

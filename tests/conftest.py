@@ -1,0 +1,63 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import pytest
+
+from challenge import cli
+
+
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str]) -> "CliRunner":
+    return CliRunner(capsys)
+
+
+class CliRunner:
+    """Runs a command line in this process and gives back exit code, stdout and stderr."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str | Path) -> tuple[int, str, str]:
+        code = cli.main([str(argument) for argument in arguments])
+        captured = self._capsys.readouterr()
+        return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished run of the embedded model: CIFAR-100, two images a class, not
+    augmented.
+    """
+    run_dir = tmp_path_factory.mktemp("runs") / "tiny"
+    arguments = [
+        "generate",
+        "--model",
+        "tiny",
+        "--dataset",
+        "cifar100",
+        "--ipc",
+        "2",
+        "--augment",
+        "none",
+    ]
+    assert cli.main([*arguments, "--limit-s", "120", "--out", str(run_dir), "--json"]) == 0
+    return run_dir

@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from challenge.file_plan import FilePlan, plan_file, variants_for
+
+
+def test_without_augmentation_an_incomplete_round_stays_out_of_the_file() -> None:
+    assert plan_file([3, 3, 2], None, augment=False).ipc == 2
+
+
+def test_with_augmentation_an_incomplete_round_is_completed_by_a_variant() -> None:
+    plan = plan_file([201, 200], None, augment=True)
+    assert plan.ipc == 201
+    assert plan.slots(201)[-1] == (200, 0)
+    assert plan.slots(200)[-1] == (0, 1)
+
+
+def test_few_images_get_four_variants_each_behind_all_the_distinct_ones() -> None:
+    plan = plan_file([2, 2], None, augment=True)
+    assert plan.slots(2) == [
+        (0, 0),
+        (1, 0),
+        (0, 1),
+        (1, 1),
+        (0, 2),
+        (1, 2),
+        (0, 3),
+        (1, 3),
+        (0, 4),
+        (1, 4),
+    ]
+
+
+def test_the_images_asked_for_are_all_distinct_when_there_was_time() -> None:
+    plan = plan_file([10, 10], 10, augment=True)
+    assert plan.slots(10) == [(base, 0) for base in range(10)]
+
+
+def test_variants_fill_up_to_what_was_asked_for_when_time_ended_early() -> None:
+    assert plan_file([30, 30], 100, augment=True).ipc == 100
+    assert plan_file([30, 30], 100, augment=False).ipc == 30
+
+
+def test_no_file_before_each_class_has_an_image() -> None:
+    assert plan_file([1, 0], None, augment=True).ipc == 0
+    assert plan_file([1, 0], None, augment=False).ipc == 0
+
+
+@pytest.mark.parametrize(
+    ("base_ipc", "variants"), [(1, 4), (50, 4), (51, 1), (100, 1), (101, 0), (2000, 0)]
+)
+def test_many_distinct_images_need_no_variants(base_ipc: int, variants: int) -> None:
+    assert variants_for(base_ipc) == variants
+
+
+@given(st.integers(1, 300), st.integers(1, 900))
+def test_every_slot_is_another_pair_and_every_image_is_used_before_any_variant(
+    bases: int, ipc: int
+) -> None:
+    slots = FilePlan(ipc).slots(bases)
+    assert len(set(slots)) == ipc
+    assert {base for base, _ in slots[:bases]} == set(range(min(bases, ipc)))
+    assert all(variant == 0 for _, variant in slots[:bases])

@@ -1,0 +1,247 @@
+import random
+
+import pytest
+from conftest import FakeClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from challenge.budget import BatchCost, Deadline, PackCost
+from challenge.errors import BudgetError
+from challenge.scheduler import BalancedRounds, BatchSizer, Costs, ImageRequest, Scheduler
+from challenge.seeds import derive_seed
+
+
+def make_scheduler(
+    *,
+    limit_s: float = 100.0,
+    classes: int = 10,
+    batch_size: int | None = 5,
+    image_s: float = 0.1,
+    pack_s: float = 1.0,
+    target_ipc: int | None = None,
+    augment: bool = False,
+) -> Scheduler:
+    costs = Costs(BatchCost(), PackCost(), BatchSizer(batch_size, limit_s / 100))
+    costs.batch.observe(1, image_s)
+    costs.pack.observe(classes, pack_s)
+    rounds = BalancedRounds("cifar100", classes, 0, target_ipc)
+    return Scheduler(rounds, costs, Deadline(0.0, limit_s), target_ipc=target_ipc, augment=augment)
+
+
+def test_requests_go_round_the_classes_and_carry_the_documented_seed() -> None:
+    rounds = BalancedRounds("cifar100", 3, run_seed=7)
+    batch = rounds.take(4)
+    assert [(r.class_index, r.round_index, r.attempt) for r in batch] == [
+        (0, 0, 0),
+        (1, 0, 0),
+        (2, 0, 0),
+        (0, 1, 0),
+    ]
+    assert batch[3].seed == derive_seed(7, "cifar100", 0, 1, 0)
+
+
+def test_a_rejected_image_is_asked_for_again_first_with_another_seed() -> None:
+    rounds = BalancedRounds("cifar100", 3, run_seed=0)
+    first = rounds.take(3)
+    rounds.accept(first[:2])
+    rounds.reject(first[2:])
+    again = rounds.take(2)
+    assert (again[0].class_index, again[0].round_index, again[0].attempt) == (2, 0, 1)
+    assert again[0].seed != first[2].seed
+    assert (again[1].class_index, again[1].round_index) == (0, 1)
+    assert rounds.counts == [1, 1, 0]
+
+
+def test_a_batch_given_back_is_dealt_out_again_unchanged() -> None:
+    rounds = BalancedRounds("cifar100", 3, run_seed=0)
+    batch = rounds.take(4)
+    rounds.give_back(batch)
+    assert rounds.take(2) + rounds.take(2) == batch
+
+
+def test_rounds_end_when_the_images_asked_for_are_dealt_out() -> None:
+    rounds = BalancedRounds("cifar100", 3, run_seed=0, rounds=1)
+    assert len(rounds.take(5)) == 3
+    assert rounds.take(5) == []
+
+
+@given(
+    classes=st.integers(1, 20),
+    sizes=st.lists(st.integers(1, 30), max_size=20),
+    reject=st.floats(0, 0.5),
+    seed=st.integers(),
+)
+def test_every_place_is_made_once_whatever_the_batches_and_rejections(
+    classes: int, sizes: list[int], reject: float, seed: int
+) -> None:
+    rng = random.Random(seed)
+    rounds = BalancedRounds("cifar100", classes, run_seed=0)
+    accepted: list[ImageRequest] = []
+    for size in sizes:
+        batch = rounds.take(size)
+        bad = [request for request in batch if rng.random() < reject]
+        good = [request for request in batch if request not in bad]
+        rounds.accept(good)
+        rounds.reject(bad)
+        accepted += good
+    places = [(request.class_index, request.round_index) for request in accepted]
+    assert len(set(places)) == len(places)
+    assert sum(rounds.counts) == len(accepted)
+
+
+def test_the_batch_doubles_while_it_pays_and_then_stays_with_the_best() -> None:
+    sizer = BatchSizer(None, longest_s=100.0)
+    seconds = {8: 1.0, 16: 1.2, 32: 2.0, 64: 4.0}
+    while not sizer.settled:
+        sizer.observe(sizer.size, seconds[sizer.size])
+    assert sizer.size == 32
+
+
+def test_the_first_of_two_batches_of_a_size_may_be_slow() -> None:
+    sizer = BatchSizer(None, longest_s=100.0)
+    for size, seconds in [(8, 9.0), (8, 1.0), (16, 9.0), (16, 1.1)]:
+        sizer.observe(size, seconds)
+    assert sizer.size == 32
+
+
+def test_the_batch_stays_shorter_than_the_longest_allowed() -> None:
+    sizer = BatchSizer(None, longest_s=1.5)
+    sizer.observe(8, 1.0)
+    sizer.observe(8, 1.0)
+    assert sizer.settled
+    assert sizer.size == 8
+
+
+def test_a_batch_size_that_was_given_is_kept() -> None:
+    sizer = BatchSizer(12, longest_s=0.1)
+    sizer.observe(12, 100.0)
+    assert sizer.size == 12
+
+
+def test_out_of_memory_halves_the_batch_for_good_until_one_image_is_too_much() -> None:
+    sizer = BatchSizer(None, longest_s=100.0)
+    assert sizer.out_of_memory(8)
+    assert (sizer.size, sizer.settled) == (4, True)
+    assert not BatchSizer(1, longest_s=100.0).out_of_memory(1)
+
+
+def test_out_of_memory_makes_the_same_images_in_smaller_batches() -> None:
+    scheduler = make_scheduler(batch_size=8)
+    batch = scheduler.next_batch(0.0)
+    assert scheduler.out_of_memory(batch)
+    assert scheduler.next_batch(0.0) == batch[:4]
+
+
+def test_stops_before_a_batch_that_would_not_fit() -> None:
+    scheduler = make_scheduler(limit_s=100.0, batch_size=10, image_s=0.1, pack_s=1.0)
+    batch = scheduler.next_batch(0.0)
+    scheduler.finished(batch, [], 2.0)
+    needed_s = 2.0 * BatchCost.margin + scheduler._costs.pack.pessimistic_s(20)
+    assert scheduler.next_batch(100.0 - needed_s - 0.01)
+    assert scheduler.next_batch(100.0 - needed_s + 0.01) == []
+    assert "might not have fitted" in scheduler.stopped_because
+
+
+def test_the_reserve_grows_with_the_images_made() -> None:
+    scheduler = make_scheduler(limit_s=1000.0, batch_size=10)
+    scheduler.file_written(10, 1.0)
+    scheduler.file_written(100, 10.0)
+    before_s = scheduler._reserve_s(0)
+    for _ in range(20):
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    assert scheduler._reserve_s(0) > before_s + 15
+
+
+def test_stops_when_the_images_asked_for_are_made() -> None:
+    scheduler = make_scheduler(target_ipc=1, classes=10, batch_size=10)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    assert scheduler.next_batch(1.0) == []
+    assert "all images asked for" in scheduler.stopped_because
+
+
+def test_too_short_a_limit_is_told_at_once_with_what_it_takes() -> None:
+    scheduler = make_scheduler(limit_s=10.0, classes=100, batch_size=5, image_s=1.0)
+    with pytest.raises(
+        BudgetError, match=r"100 of 100 classes have no image yet .*raise --limit-s"
+    ):
+        scheduler.next_batch(0.0)
+
+
+def test_a_stop_request_ends_the_run_after_the_first_round_and_makes_no_image_more_than_that() -> (
+    None
+):
+    scheduler = make_scheduler(classes=10, batch_size=8)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    scheduler.finish_now("SIGINT")
+    last = scheduler.next_batch(1.0)
+    assert len(last) == 2
+    scheduler.finished(last, [], 1.0)
+    assert scheduler.next_batch(2.0) == []
+    assert scheduler.stopped_because == "SIGINT"
+
+
+def test_the_projection_counts_what_still_fits_and_is_capped_by_the_target() -> None:
+    scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, image_s=0.1, pack_s=0.0)
+    assert scheduler.projected_ipc(0.0) is None
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    projected = scheduler.projected_ipc(1.0)
+    assert projected is not None
+    assert 85 <= projected <= 100 / BatchCost.margin
+    capped = make_scheduler(limit_s=100.0, classes=10, batch_size=10, target_ipc=7)
+    capped.finished(capped.next_batch(0.0), [], 1.0)
+    assert capped.projected_ipc(1.0) == 7
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    limit_s=st.floats(20, 120),
+    classes=st.integers(2, 50),
+    batch_size=st.one_of(st.none(), st.integers(1, 40)),
+    image_s=st.floats(0.01, 0.05),
+    spread=st.floats(0, 0.05),
+    pack_image_s=st.floats(0, 0.0005),
+    augment=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_a_run_is_in_time_balanced_and_uses_its_time(
+    limit_s: float,
+    classes: int,
+    batch_size: int | None,
+    image_s: float,
+    spread: float,
+    pack_image_s: float,
+    augment: bool,
+    seed: int,
+) -> None:
+    rng, clock = random.Random(seed), FakeClock()
+    scheduler = make_scheduler(
+        limit_s=limit_s,
+        classes=classes,
+        batch_size=batch_size,
+        image_s=image_s,
+        pack_s=0.1,
+        augment=augment,
+    )
+
+    def pack() -> None:
+        images = scheduler.file_plan().ipc * classes
+        seconds = 0.1 + pack_image_s * images
+        clock.advance(seconds)
+        scheduler.file_written(images, seconds)
+
+    packed = False
+    while batch := scheduler.next_batch(clock()):
+        seconds = len(batch) * image_s * rng.uniform(1 - spread, 1 + spread)
+        clock.advance(seconds)
+        scheduler.finished(batch, [], seconds)
+        if not packed and min(scheduler.counts) > 0:
+            pack()
+            packed = True
+    pack()
+    assert clock() <= limit_s
+    assert max(scheduler.counts) - min(scheduler.counts) <= 1
+    longest_batch_s = max(40 * 0.05, limit_s / 100) * 1.3
+    assert (
+        clock()
+        >= 0.9 * limit_s - longest_batch_s - 0.5 - 0.4 * pack_image_s * scheduler.generated * 5
+    )
