@@ -253,6 +253,8 @@ class Scheduler:
 
         While the batch size still grows, four times the speed is thought possible.
         """
+        if self.generated + self.rejected == 0:
+            return  # the single image of the warm-up says too little
         speed_up = 1.25 if self._costs.sizer.settled else 4.0
         missing = self.counts.count(0)
         needed_s = missing * self._costs.batch.fastest_s_per_image() / speed_up

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from challenge import cli
+from challenge.environment import let_waiting_threads_sleep
+
+let_waiting_threads_sleep()  # before a test file imports torch
 
 
 class FakeClock:

@@ -1,0 +1,96 @@
+"""The command line: commands to functions, errors to exit codes.
+
+torch is imported inside a command only, so that ``--help`` answers at once.
+
+    python run_challenge.py generate --model tiny --dataset all --limit-s 60
+    python run_challenge.py check submissions/NAME
+
+Exit codes: 0 VALID or done, 1 INVALID, late or failed, 2 wrong usage, 130 or 143 after a second
+Ctrl-C or SIGTERM.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from challenge.environment import (
+    RunClock,
+    clock_since_now,
+    clock_since_process_start,
+    let_waiting_threads_sleep,
+)
+from challenge.errors import ChallengeError
+from challenge.settings import BenchmarkSettings, CheckSettings, EvaluateSettings, GenerateSettings
+from challenge.stop import StopNow
+
+Command = (
+    Annotated[GenerateSettings, tyro.conf.subcommand("generate")]
+    | Annotated[CheckSettings, tyro.conf.subcommand("check")]
+    | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
+    | Annotated[BenchmarkSettings, tyro.conf.subcommand("benchmark")]
+)
+STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code.
+
+    Without ``argv`` this is the process's own command line, and the clock counts from the start of
+    the process; a call with ``argv`` counts from the call.
+    """
+    let_waiting_threads_sleep()
+    clock = clock_since_process_start() if argv is None else clock_since_now()
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        settings = tyro.cli(
+            Command,
+            prog="run_challenge.py",
+            description="Timed generative dataset distillation: class labels in, training set out.",
+            args=arguments,
+            config=STYLE,
+        )
+        return _run(settings, clock)
+    except ChallengeError as error:
+        return _fail(error, as_json="--json" in arguments)
+    except StopNow as stop:
+        return stop.exit_code
+    except (
+        KeyboardInterrupt
+    ):  # before a run took the signals over, or in a command that has nothing to finish
+        return 130
+    except SystemExit as exit_:  # tyro: --help is 0, wrong usage 2
+        return int(exit_.code or 0)
+
+
+def _run(settings: Command, clock: RunClock) -> int:
+    """Call the command that ``settings`` belongs to."""
+    match settings:
+        case GenerateSettings():
+            from challenge.commands.generate import generate
+
+            return generate(settings, clock)
+        case CheckSettings():
+            from challenge.commands.check import check
+
+            return check(settings)
+        case EvaluateSettings():
+            from challenge.commands.evaluate import evaluate
+
+            return evaluate(settings, clock)
+        case BenchmarkSettings():
+            from challenge.commands.benchmark import benchmark
+
+            return benchmark(settings, clock)
+
+
+def _fail(error: ChallengeError, *, as_json: bool) -> int:
+    """Say in one line what is wrong, on stderr and, if asked, as a document on stdout."""
+    from challenge.console import show_error, write_line
+
+    show_error(str(error))
+    if as_json:
+        write_line(json.dumps({"schema_version": 1, "verdict": "INVALID", "error": str(error)}))
+    return error.exit_code

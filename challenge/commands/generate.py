@@ -1,0 +1,180 @@
+"""The ``generate`` command: folder, clock, log and screen around the timed run, then its record.
+
+python run_challenge.py generate --model tiny --dataset all --limit-s 60
+python run_challenge.py generate --model sdxl-turbo --dataset cifar100 --device cuda --json
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from challenge.budget import PhaseTimer
+from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_line
+from challenge.environment import RunClock
+from challenge.errors import ChallengeError
+from challenge.events import Emit, Event, Notice, RunPlanned
+from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
+from challenge.records import EventLog, create_run_dir, discard_run_dir, write_json
+from challenge.settings import GenerateSettings
+from challenge.spec import DatasetSpec
+from challenge.stop import StopRequest, finish_on_signals
+
+Books = Mapping[DatasetSpec, PromptBook]
+
+
+def generate(settings: GenerateSettings, clock: RunClock) -> int:
+    """Run the command; returns the exit code, 0 for VALID and 1 for INVALID.
+
+    Raises ``ChallengeError`` for a fault that came before the first image; it leaves no run folder
+    behind.
+    """
+    timer = PhaseTimer(clock, "start_up")
+    prompts_dir = find_prompts_dir(settings.prompts_dir)
+    books = {
+        spec: load_prompt_book(spec, prompts_dir, settings.label_order) for spec in settings.specs
+    }
+    run_dir = create_run_dir(settings.out or default_run_dir(settings))
+    try:
+        record = _logged_run(settings, books, run_dir, clock, timer)
+    except ChallengeError:
+        discard_run_dir(run_dir)
+        raise
+    write_json(run_dir / "run.json", record)
+    if settings.json:
+        write_line(json.dumps(result_document(record)))
+    else:
+        show_result(record)
+    return 0 if record["verdict"] == "VALID" else 1
+
+
+def default_run_dir(settings: GenerateSettings) -> Path:
+    """A new folder under submissions/, named for the moment, the model and the data set."""
+    moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return Path("submissions") / f"{moment}-{Path(settings.model).stem}-{settings.dataset}"
+
+
+def _logged_run(
+    settings: GenerateSettings, books: Books, run_dir: Path, clock: RunClock, timer: PhaseTimer
+) -> dict[str, Any]:
+    """The run with its log, its screen and its signal handlers; returns the record."""
+    stop = StopRequest()
+    with ExitStack() as stack:
+        stack.enter_context(finish_on_signals(stop))
+        log = stack.enter_context(EventLog(run_dir / "events.jsonl", clock))
+        view = stack.enter_context(RunView(clock))
+
+        def emit(event: Event) -> None:
+            log.write(event)
+            view.show(event)
+
+        emit(_plan(settings, run_dir))
+        return _timed_run(settings, books, run_dir, clock, timer, emit, stop)
+
+
+def _plan(settings: GenerateSettings, run_dir: Path) -> RunPlanned:
+    """What will be done, before anything is loaded."""
+    limits = len(settings.specs) if settings.limit_covers == "each" else 1
+    return RunPlanned(
+        model=settings.model,
+        datasets=tuple(spec.name for spec in settings.specs),
+        limit_s=settings.limit_s,
+        limit_covers=settings.limit_covers,
+        clock=settings.clock,
+        latest_end_s=settings.limit_s * limits if settings.clock == "process" else None,
+        ipc=settings.ipc,
+        augment=settings.augment,
+        run_dir=str(run_dir),
+    )
+
+
+def _timed_run(
+    settings: GenerateSettings,
+    books: Books,
+    run_dir: Path,
+    clock: RunClock,
+    timer: PhaseTimer,
+    emit: Emit,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    """Import torch and what the model needs, run, and gather the record afterwards."""
+    timer.begin("import")
+    from challenge.dataset_run import RunParts
+    from challenge.environment import device_title, resolve_device, resolve_dtype
+    from challenge.generators.loading import load_generator
+    from challenge.journal import Journal
+    from challenge.run_record import run_record
+    from challenge.runner import run_generate
+
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
+    emit(Notice(f"device {device} ({device_title(device)}), {str(dtype).removeprefix('torch.')}"))
+    parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop)
+    result = run_generate(
+        settings,
+        books,
+        lambda: load_generator(
+            settings.model, device=device, dtype=dtype, vocabulary=default_vocabulary()
+        ),
+        parts,
+    )
+    timer.begin("records")
+    made_images = any(Journal.open(path).batches for path in run_dir.glob("*.journal"))
+    if result.error is not None and not made_images:
+        raise result.error
+    return run_record(settings, books, result, parts, clock)
+
+
+def result_document(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``--json`` prints: the part of the record that programs ask for."""
+    keys = (
+        "schema_version",
+        "verdict",
+        "error",
+        "run_dir",
+        "limit_s",
+        "elapsed_s",
+        "stopped_by",
+        "late_s",
+        "phases_s",
+    )
+    per_dataset = (
+        "path",
+        "images",
+        "ipc",
+        "generated",
+        "generated_per_class",
+        "images_per_s",
+        "phases_s",
+    )
+    document = {key: record[key] for key in keys if key in record}
+    document["datasets"] = {
+        name: {key: entry[key] for key in per_dataset} for name, entry in record["datasets"].items()
+    }
+    return document
+
+
+def show_result(record: Mapping[str, Any]) -> None:
+    """The panel that ends a run: verdict, where to look, and the seconds by phase."""
+    lines = record["problems"] + [f"warning: {warning}" for warning in record["warnings"]]
+    for entry in record["datasets"].values():
+        lines.append(f"{entry['path']}: {entry['ipc']} images a class, {entry['images']:,} in all")
+    if record["samples"]:
+        lines.append(f"{record['samples']}: a look at the images")
+    lines.append(f"{record['run_dir']}/run.json: settings, seconds, versions")
+    phases = {"shared": {name: s for name, s in record["phases_s"].items() if name != "records"}}
+    phases |= {TITLES[name]: entry["phases_s"] for name, entry in record["datasets"].items()}
+    rows = [
+        (owner, f"{sum(phases_s.values()):.1f}", _seconds(phases_s))
+        for owner, phases_s in phases.items()
+    ]
+    table = make_table(("", "seconds", "by phase"), rows, text_columns=(0, 2))
+    results().print(verdict_panel(record["verdict"], lines, table))
+
+
+def _seconds(phases_s: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name} {seconds:.1f}" for name, seconds in phases_s.items() if seconds >= 0.05
+    )

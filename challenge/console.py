@@ -1,0 +1,240 @@
+"""The screen: what will be done, progress until the limit, tables, and the VALID or INVALID panel.
+
+Progress goes to stderr, results to stdout. Where stderr is no terminal, progress is plain lines, a
+few a minute.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from challenge.budget import Clock
+from challenge.events import (
+    BatchFinished,
+    DatasetFinished,
+    DatasetStarted,
+    Event,
+    FileWritten,
+    Notice,
+    PhaseStarted,
+    RunPlanned,
+)
+from challenge.spec import DATASETS
+
+PHASE_TITLES = {
+    "load": "loading the model",
+    "encode": "encoding the prompts",
+    "warm_up": "warming up and measuring",
+}
+TITLES: dict[str, str] = {name: spec.title for name, spec in DATASETS.items()}
+
+
+def results() -> Console:
+    """The console for results: stdout."""
+    return Console(highlight=False)
+
+
+def progress_console() -> Console:
+    """The console for progress and errors: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def show_error(message: str) -> None:
+    """One line on stderr, never wrapped, so that it can be searched for and copied."""
+    sys.stderr.write(f"error: {message}\n")
+
+
+def write_line(line: str) -> None:
+    """One line on stdout as it is, without wrapping or colour: a JSON document."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+class _DeadlineBar(BarColumn):
+    """A bar of the time used, moved by the clock and not by the batches."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(bar_width=None)
+        self._clock = clock
+
+    def render(self, task: Task) -> ProgressBar:
+        """The share of the data set's time that is over."""
+        start_s, end_s = task.fields["start_s"], task.fields["deadline_s"]
+        used_s = min(self._clock(), end_s) - start_s
+        return ProgressBar(total=end_s - start_s, completed=used_s, width=self.bar_width)
+
+
+class _TimeLeft(TextColumn):
+    """Seconds until the data set's deadline."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__("")
+        self._clock = clock
+
+    def render(self, task: Task) -> Text:
+        """Minutes and seconds left, or how long the data set took."""
+        done_s = task.fields.get("done_s")
+        if done_s is not None:
+            return Text(f"done in {done_s:.1f} s")
+        left_s = max(0.0, task.fields["deadline_s"] - self._clock())
+        return Text(f"{int(left_s) // 60}:{int(left_s) % 60:02d} left", style="cyan")
+
+
+class RunView:
+    """Shows a run's events to a person; use as a context manager around the run."""
+
+    def __init__(self, clock: Clock, console: Console | None = None) -> None:
+        self._clock = clock
+        self._console = console or progress_console()
+        self._live = self._console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            _DeadlineBar(clock),
+            _TimeLeft(clock),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            get_time=clock,
+            disable=not self._live,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._deadlines: dict[str, DatasetStarted] = {}
+        self._next_line_s = 0.0
+        self._handlers: dict[type, Callable[..., None]] = {
+            RunPlanned: self._planned,
+            Notice: self._notice,
+            PhaseStarted: self._phase,
+            DatasetStarted: self._dataset_started,
+            BatchFinished: self._batch,
+            FileWritten: self._file_written,
+            DatasetFinished: self._dataset_finished,
+        }
+
+    def __enter__(self) -> Self:
+        """Start the live display where there is a terminal."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the terminal back."""
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        self._handlers[type(event)](event)
+
+    def _say(self, text: str, style: str = "") -> None:
+        stamp = f"{self._clock():7.1f} s  "
+        self._console.print(
+            Text(stamp, style="dim").append(Text(text, style=style)), soft_wrap=True
+        )
+
+    def _planned(self, event: RunPlanned) -> None:
+        sets = " and ".join(TITLES[name] for name in event.datasets)
+        share = (
+            ""
+            if len(event.datasets) == 1
+            else (" for each set" if event.limit_covers == "each" else " in all")
+        )
+        self._say(f"making a training set for {sets} with model {event.model}", "bold")
+        if event.latest_end_s is None:
+            self._say(f"takes {event.limit_s:g} s{share} after loading and warm-up")
+        else:
+            left_s = event.latest_end_s - self._clock()
+            ends = (datetime.now().astimezone() + timedelta(seconds=left_s)).strftime("%H:%M:%S")
+            self._say(
+                f"takes {event.limit_s:g} s{share}: finished by {ends} at the latest, "
+                f"{left_s:.0f} s from now"
+            )
+        images = (
+            "as many images a class as fit"
+            if event.ipc == "auto"
+            else f"{event.ipc} images a class"
+        )
+        self._say(f"{images}, augmentation {event.augment}; Ctrl-C ends early with a valid file")
+        self._say(f"run folder {event.run_dir}")
+
+    def _notice(self, event: Notice) -> None:
+        self._say(
+            f"{'warning: ' if event.level == 'warning' else ''}{event.text}",
+            "yellow" if event.level == "warning" else "",
+        )
+
+    def _phase(self, event: PhaseStarted) -> None:
+        self._say(PHASE_TITLES.get(event.phase, event.phase))
+
+    def _dataset_started(self, event: DatasetStarted) -> None:
+        self._deadlines[event.dataset] = event
+        self._next_line_s = self._clock()
+        self._tasks[event.dataset] = self._progress.add_task(
+            TITLES[event.dataset],
+            start_s=event.start_s,
+            deadline_s=event.deadline_s,
+            state="first batch",
+        )
+        if not self._live:
+            left_s = event.deadline_s - self._clock()
+            self._say(f"{TITLES[event.dataset]}: generating, {left_s:.1f} s left")
+
+    def _batch(self, event: BatchFinished) -> None:
+        projected = "" if event.projected_ipc is None else f", {event.projected_ipc} projected"
+        state = f"{event.made} images, {event.images_per_s:.1f}/s, {event.ipc} a class{projected}"
+        self._progress.update(self._tasks[event.dataset], state=state)
+        if not self._live and self._clock() >= self._next_line_s:
+            times = self._deadlines[event.dataset]
+            self._next_line_s = self._clock() + max(2.0, (times.deadline_s - times.start_s) / 20)
+            self._say(
+                f"{TITLES[event.dataset]}: {state}, {times.deadline_s - self._clock():.1f} s left"
+            )
+
+    def _file_written(self, event: FileWritten) -> None:
+        if not self._live:
+            kind = "submission written" if event.final else "a valid file stands"
+            count = f"{event.ipc} images a class"
+            self._say(f"{TITLES[event.dataset]}: {kind}, {count}, in {event.seconds:.2f} s")
+
+    def _dataset_finished(self, event: DatasetFinished) -> None:
+        state = f"{event.generated} images made, {event.ipc} a class in the file"
+        self._progress.update(self._tasks[event.dataset], state=state, done_s=event.elapsed_s)
+        self._say(f"{TITLES[event.dataset]}: {state} after {event.elapsed_s:.1f} s; {event.why}")
+
+
+def verdict_panel(verdict: str, lines: Sequence[str], table: Table | None = None) -> Panel:
+    """The panel that ends a command: green VALID or red INVALID, facts below."""
+    colour = "green" if verdict == "VALID" else "red"
+    grid = Table.grid(padding=(0, 1))
+    for line in lines:
+        grid.add_row(Text(line, overflow="fold"))
+    if table is not None:
+        grid.add_row(table)
+    return Panel(
+        grid, title=Text(verdict, style=f"bold {colour}"), border_style=colour, expand=False
+    )
+
+
+def make_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: Sequence[int] = (0,)
+) -> Table:
+    """A plain table: ``text_columns`` are set to the left, the others hold numbers."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(
+            heading, justify="left" if index in text_columns else "right", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,105 @@
+"""From the images of a data set to its submission file: choose, augment, normalise, write, fsync.
+
+Streams a few classes at a time, so memory does not grow with the file. The same code writes the
+valid files on the way and the last one, so what the former cost tells what the latter will.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from challenge.augment import augment_images
+from challenge.budget import PhaseTimer
+from challenge.errors import TooLateError
+from challenge.file_plan import FilePlan
+from challenge.images import from_uint8
+from challenge.seeds import derive_seed
+from challenge.settings import AugmentPreset
+from challenge.spec import DatasetSpec
+from challenge.submission import SubmissionFile, SubmissionWriter, normalize
+
+CHUNK_IMAGES = 1024  # about 50 MB of Tiny-ImageNet as float32
+
+
+class ImageSource(Protocol):
+    """Where the distinct images of each class are read from."""
+
+    def read(self, class_index: int) -> UInt8[Tensor, "N 3 S S"]:
+        """The images of one class in the order in which they were made."""
+        ...
+
+
+class Packer:
+    """Writes submission files of one data set; times the phases augment, write, fsync."""
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        preset: AugmentPreset,
+        run_seed: int,
+        device: torch.device,
+        timer: PhaseTimer,
+    ) -> None:
+        self._spec, self._preset, self._run_seed = spec, preset, run_seed
+        self._device, self._timer = device, timer
+
+    def write(
+        self, source: ImageSource, plan: FilePlan, path: Path, deadline_s: float
+    ) -> SubmissionFile:
+        """Put ``plan.ipc`` images of each class into ``path``, replacing it when all is on disk.
+
+        Raises ``TooLateError`` when the deadline passes before that, ``SubmissionError`` when the
+        disk refuses; what stood at ``path`` before is then untouched.
+        """
+        images = plan.ipc * self._spec.num_classes
+        with self._timer.phase("write"), SubmissionWriter(path, self._spec, images) as writer:
+            self._require_in_time(path, deadline_s)
+            for chunk in self._chunks(source, plan):
+                writer.write(chunk)
+                self._require_in_time(path, deadline_s)
+            with self._timer.phase("fsync"):
+                writer.sync()
+                self._require_in_time(path, deadline_s)
+                return writer.finish()
+
+    def _require_in_time(self, path: Path, deadline_s: float) -> None:
+        if self._timer.now_s() > deadline_s:
+            raise TooLateError(f"{path} was not packed before the deadline")
+
+    def _chunks(self, source: ImageSource, plan: FilePlan) -> Iterator[Float[Tensor, "B 3 S S"]]:
+        """Normalised images in file order: whole classes, about CHUNK_IMAGES images at a time."""
+        step = max(1, CHUNK_IMAGES // plan.ipc)
+        for start in range(0, self._spec.num_classes, step):
+            classes = range(start, min(start + step, self._spec.num_classes))
+            with self._timer.phase("augment"):
+                chunk = normalize(self._augmented(source, plan, classes), self._spec).cpu()
+            yield chunk
+
+    def _augmented(
+        self, source: ImageSource, plan: FilePlan, classes: range
+    ) -> Float[Tensor, "B 3 S S"]:
+        """Images of some classes in [0, 1], in file order, with their variants in place."""
+        images, seeds = [], []
+        for class_index in classes:
+            bases = source.read(class_index)
+            slots = plan.slots(len(bases))
+            images.append(bases[torch.tensor([base for base, _ in slots])])
+            seeds += [self._seed(class_index, base, variant) for base, variant in slots]
+        batch = from_uint8(torch.cat(images).to(self._device))
+        varied = [place for place, seed in enumerate(seeds) if seed is not None]
+        if varied:
+            where = torch.tensor(varied, device=self._device)
+            batch[where] = augment_images(
+                batch[where], [seed for seed in seeds if seed is not None], self._preset
+            )
+        return batch
+
+    def _seed(self, class_index: int, base: int, variant: int) -> int | None:
+        """Seed of a variant's augmentation; None for variant 0, the image itself."""
+        if variant == 0:
+            return None
+        return derive_seed(self._run_seed, self._spec.name, "variant", class_index, base, variant)

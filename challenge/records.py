@@ -1,0 +1,121 @@
+"""What a run leaves beside the submission: run.json, events.jsonl and a sidecar.
+
+A submission file holds no labels, so the order of its classes stands in ``<dataset>.json`` beside
+it; ``evaluate`` reads that. All of it is written after the clock has stopped, but for the settings,
+which are written first.
+"""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from challenge.budget import Clock
+from challenge.errors import OutputError, SubmissionError
+from challenge.events import Event
+from challenge.prompts import PromptBook
+from challenge.spec import LabelOrder
+
+SCHEMA_VERSION = 1
+
+
+class EventLog:
+    """Writes each event of a run as one JSON line to ``path``, as it happens."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._file = path.open("x", encoding="utf-8", buffering=1)
+
+    def __enter__(self) -> Self:
+        """The log itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def write(self, event: Event) -> None:
+        """Append one event with its name and the time it was written."""
+        line = {"event": type(event).__name__, "t_s": round(self._clock(), 4)} | dataclasses.asdict(
+            event
+        )
+        self._file.write(json.dumps(line) + "\n")
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write ``document`` readable by people, replacing ``path`` in one step."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def create_run_dir(path: Path) -> Path:
+    """Make the folder of a run; ``OutputError`` when it is taken or cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise OutputError(
+                f"{path} is not empty; a run never overwrites: give --out a new folder"
+            )
+        probe = path / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path}: {error.strerror}; give --out another folder"
+        ) from error
+    return path
+
+
+def discard_run_dir(path: Path) -> None:
+    """Take back the folder of a run that never made an image: its log and its empty journal."""
+    for leftover in (path / "events.jsonl", *path.glob("*.journal")):
+        leftover.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody put a file there: leave it
+        path.rmdir()
+
+
+def sidecar_path(submission: Path) -> Path:
+    """Where the sidecar of a submission file lies: beside it, under its name."""
+    return submission.with_suffix(".json")
+
+
+def write_sidecar(submission: Path, book: PromptBook, label_order: LabelOrder, sha256: str) -> None:
+    """Say which class each label of ``submission`` is."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": book.dataset,
+        "label_order": label_order,
+        "sha256": sha256,
+        "classes": [entry.wnid or entry.name for entry in book.classes],
+    }
+    write_json(sidecar_path(submission), document)
+
+
+def read_label_order(submission: Path) -> LabelOrder | None:
+    """The label order that the sidecar of ``submission`` tells; None for a bare file.
+
+    Raises ``SubmissionError`` when the sidecar is damaged.
+    """
+    path = sidecar_path(submission)
+    if not path.exists():
+        return None
+    try:
+        order = json.loads(path.read_text(encoding="utf-8"))["label_order"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SubmissionError(
+            f"{path}: no label_order can be read from it; mend it or delete it"
+        ) from error
+    if order not in ("sorted", "wnids-txt"):
+        raise SubmissionError(
+            f"{path}: label_order is {order!r}, expected 'sorted' or 'wnids-txt'; "
+            "mend it or delete it"
+        )
+    return order  # type: ignore[no-any-return]

@@ -1,0 +1,86 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FakeClock
+from torch import Tensor
+
+from challenge import packing
+from challenge.augment import augment_images
+from challenge.budget import PhaseTimer
+from challenge.errors import TooLateError
+from challenge.file_plan import FilePlan
+from challenge.images import from_uint8
+from challenge.packing import Packer
+from challenge.seeds import derive_seed
+from challenge.settings import AugmentPreset
+from challenge.spec import CIFAR100
+from challenge.submission import normalize
+
+
+class Images:
+    """``bases`` random images of each class, one fewer of the last."""
+
+    def __init__(self, bases: int) -> None:
+        rng = torch.Generator().manual_seed(0)
+        self.images = torch.randint(
+            0, 256, (100, bases, 3, 32, 32), dtype=torch.uint8, generator=rng
+        )
+
+    def read(self, class_index: int) -> Tensor:
+        images = self.images[class_index]
+        return images[:-1] if class_index == 99 and len(images) > 1 else images
+
+
+def pack(images: Images, ipc: int, path: Path, preset: AugmentPreset = "upright") -> Tensor:
+    packer = Packer(CIFAR100, preset, 0, torch.device("cpu"), PhaseTimer(FakeClock(), ""))
+    packer.write(images, FilePlan(ipc), path, math.inf)
+    tensor = torch.load(path, weights_only=True)
+    assert isinstance(tensor, Tensor)
+    return tensor.view(100, ipc, 3, 32, 32)
+
+
+def test_distinct_images_come_first_and_unchanged(tmp_path: Path) -> None:
+    images = Images(3)
+    tensor = pack(images, 5, tmp_path / "cifar100.pt")
+    expected = normalize(from_uint8(images.images[7]), CIFAR100)
+    assert torch.equal(tensor[7, :3], expected)
+
+
+def test_a_variant_is_its_base_augmented_with_the_documented_seed(tmp_path: Path) -> None:
+    images = Images(3)
+    tensor = pack(images, 5, tmp_path / "cifar100.pt")
+    seed = derive_seed(0, "cifar100", "variant", 7, 1, 1)
+    variant = augment_images(from_uint8(images.images[7, 1:2]), [seed], "upright")
+    assert torch.allclose(tensor[7, 4:5], normalize(variant, CIFAR100), atol=1e-5)
+
+
+def test_a_class_short_of_one_image_is_filled_with_a_variant_of_its_first(tmp_path: Path) -> None:
+    images = Images(3)
+    tensor = pack(images, 3, tmp_path / "cifar100.pt")
+    seed = derive_seed(0, "cifar100", "variant", 99, 0, 1)
+    variant = augment_images(from_uint8(images.images[99, :1]), [seed], "upright")
+    assert torch.allclose(tensor[99, 2:], normalize(variant, CIFAR100), atol=1e-5)
+
+
+def test_the_file_does_not_depend_on_the_chunk_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Images(2)
+    large = pack(images, 6, tmp_path / "large.pt")
+    monkeypatch.setattr(packing, "CHUNK_IMAGES", 7)
+    assert torch.equal(pack(images, 6, tmp_path / "small.pt"), large)
+
+
+def test_what_stood_before_is_kept_when_the_deadline_has_passed(tmp_path: Path) -> None:
+    clock = FakeClock()
+    packer = Packer(CIFAR100, "none", 0, torch.device("cpu"), PhaseTimer(clock, ""))
+    path = tmp_path / "cifar100.pt"
+    packer.write(Images(1), FilePlan(1), path, deadline_s=1.0)
+    before = path.read_bytes()
+    clock.advance(2.0)
+    with pytest.raises(TooLateError, match="before the deadline"):
+        packer.write(Images(2), FilePlan(1), path, deadline_s=1.0)
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["cifar100.pt"]

@@ -1,0 +1,194 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CliRunner
+from PIL import Image
+
+from challenge.images import from_uint8
+from challenge.journal import Journal
+from challenge.spec import CIFAR100, TINYIMAGENET
+from challenge.submission import normalize
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ("--model", "tiny", "--limit-s", "120")
+
+
+def test_the_file_is_the_normalised_images_in_class_order(tiny_run: Path) -> None:
+    tensor = torch.load(tiny_run / "cifar100.pt", weights_only=True)
+    journal = Journal.open(tiny_run / "cifar100.journal")
+    expected = torch.cat([journal.read(index) for index in range(100)])
+    assert tensor.shape == (200, 3, 32, 32)
+    assert tensor.dtype == torch.float32
+    assert torch.equal(tensor, normalize(from_uint8(expected), CIFAR100))
+
+
+def test_the_record_says_where_each_second_went_and_what_is_in_the_file(tiny_run: Path) -> None:
+    record = json.loads((tiny_run / "run.json").read_text())
+    entry = record["datasets"]["cifar100"]
+    seconds = sum(record["phases_s"].values()) + sum(entry["phases_s"].values())
+    assert seconds - record["phases_s"]["records"] == pytest.approx(record["elapsed_s"], abs=0.05)
+    assert entry["sha256"] == hashlib.sha256((tiny_run / "cifar100.pt").read_bytes()).hexdigest()
+    assert (entry["images"], entry["ipc"], entry["generated_per_class"]) == (200, 2, 2)
+    assert record["settings"]["seed"] == 0
+    assert torch.__version__.startswith(record["machine"]["packages"]["torch"])
+    assert record["elapsed_s"] < record["limit_s"]
+
+
+def test_the_log_has_a_line_for_each_event_in_order_of_time(tiny_run: Path) -> None:
+    lines = [json.loads(line) for line in (tiny_run / "events.jsonl").read_text().splitlines()]
+    names = [line["event"] for line in lines]
+    times = [line["t_s"] for line in lines]
+    assert names[0] == "RunPlanned"
+    assert names[-1] == "DatasetFinished"
+    assert times == sorted(times)
+    assert sum(line["size"] for line in lines if line["event"] == "BatchFinished") == 200
+
+
+def test_the_sidecar_names_the_class_of_each_label(tiny_run: Path) -> None:
+    sidecar = json.loads((tiny_run / "cifar100.json").read_text())
+    assert sidecar["label_order"] == "sorted"
+    assert sidecar["classes"][20] == "chair"
+    assert len(sidecar["classes"]) == 100
+
+
+def test_the_contact_sheet_can_be_opened_and_is_no_blank(tiny_run: Path) -> None:
+    with Image.open(tiny_run / "samples.png") as sheet:
+        colours = sheet.convert("RGB").getcolors(maxcolors=10**6)
+    assert colours is not None
+    assert len(colours) > 1000
+
+
+def test_check_finds_our_own_file_valid(tiny_run: Path, run_cli: CliRunner) -> None:
+    code, out, _ = run_cli("check", tiny_run, "--json")
+    document = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert document["verdict"] == "VALID"
+    assert document["datasets"]["cifar100"]["ipc"] == 2
+
+
+def test_same_seed_and_plan_same_file_and_another_seed_another(
+    tiny_run: Path, run_cli: CliRunner, tmp_path: Path
+) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "1", "--batch-size", "10", "--json")
+    hashes = []
+    for name, seed in [("a", "0"), ("b", "0"), ("c", "1")]:
+        code, _, _ = run_cli("generate", *plan, "--seed", seed, "--out", tmp_path / name)
+        assert code == 0
+        hashes.append(hashlib.sha256((tmp_path / name / "cifar100.pt").read_bytes()).hexdigest())
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_both_sets_within_one_limit_and_with_variants(run_cli: CliRunner, tmp_path: Path) -> None:
+    code, out, _ = run_cli(
+        "generate", "--model", "tiny", "--dataset", "all", "--limit-covers", "all",
+        "--limit-s", "24", "--json", "--out", tmp_path / "run",
+    )  # fmt: skip
+    document = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert document["verdict"] == "VALID"
+    assert document["elapsed_s"] <= 24
+    for spec in (CIFAR100, TINYIMAGENET):
+        entry = document["datasets"][spec.name]
+        tensor = torch.load(entry["path"], weights_only=True, mmap=True)
+        assert tensor.shape == (entry["images"], *spec.image_shape)
+        assert entry["images"] == entry["ipc"] * spec.num_classes
+        assert entry["ipc"] > entry["generated_per_class"] >= 1
+    assert set(document["datasets"]) == {"cifar100", "tinyimagenet"}
+
+
+def test_the_generation_clock_starts_after_loading(run_cli: CliRunner, tmp_path: Path) -> None:
+    code, _, _ = run_cli(
+        "generate",
+        *TINY,
+        "--dataset",
+        "cifar100",
+        "--ipc",
+        "1",
+        "--clock",
+        "generation",
+        "--json",
+        "--out",
+        tmp_path / "run",
+    )
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    clocks = record["elapsed_by_clock_s"]
+    before = sum(
+        seconds for name, seconds in record["phases_s"].items() if name not in ("other", "records")
+    )
+    assert code == 0
+    assert record["elapsed_s"] == clocks["generation"]
+    assert clocks["process"] - clocks["generation"] == pytest.approx(before, abs=0.05)
+
+
+def test_without_json_the_panel_says_valid_and_where_to_look(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    code, out, errors = run_cli(
+        "generate", *TINY, "--dataset", "cifar100", "--ipc", "1", "--out", tmp_path / "run"
+    )
+    assert code == 0
+    assert "VALID" in out
+    assert "samples.png" in out
+    assert "noise" in errors
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_in_a_valid_submission(tmp_path: Path) -> None:
+    with start_run(tmp_path, limit_s=300) as process:
+        wait_for_event(tmp_path / "run" / "events.jsonl", "BatchFinished")
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    document = json.loads(out.splitlines()[-1])
+    assert process.returncode == 0, errors
+    assert (document["verdict"], document["stopped_by"]) == ("VALID", "SIGINT")
+    assert document["elapsed_s"] < 300
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
+    with start_run(tmp_path, limit_s=300) as process:
+        wait_for_event(tmp_path / "run" / "events.jsonl", "RunPlanned")
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in errors
+
+
+def start_run(tmp_path: Path, limit_s: int) -> subprocess.Popen[str]:
+    """A run of the embedded model in a process of its own."""
+    command = [
+        sys.executable,
+        str(ROOT / "run_challenge.py"),
+        "generate",
+        "--model",
+        "tiny",
+        "--dataset",
+        "cifar100",
+    ]
+    return subprocess.Popen(
+        [*command, "--limit-s", str(limit_s), "--out", str(tmp_path / "run"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_event(log: Path, name: str) -> None:
+    """Wait until the run has logged this event, at most a minute."""
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        if log.exists() and f'"{name}"' in log.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {name} in {log}")

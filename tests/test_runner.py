@@ -1,0 +1,218 @@
+"""The whole run on a clock that moves only when the fake model says so."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FakeClock
+from torch import Tensor
+
+from challenge.budget import PhaseTimer
+from challenge.dataset_run import RunParts, are_usable
+from challenge.errors import BudgetError, GenerationError
+from challenge.events import Event, FileWritten, Notice
+from challenge.generators.base import GeneratorDescription
+from challenge.journal import Journal
+from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.runner import RunResult, run_generate
+from challenge.settings import GenerateSettings
+from challenge.spec import CIFAR100
+from challenge.stop import StopRequest
+
+Spoil = Callable[[Tensor, Sequence[int]], Tensor]
+
+
+class TickingClock(FakeClock):
+    """Each look at it costs five milliseconds, so that packing is not for nothing."""
+
+    def __call__(self) -> float:
+        self.advance(0.005)
+        return self.now_s
+
+
+class FakeGenerator:
+    """Paints each image in one colour drawn from its seed, in ``image_s`` fake seconds."""
+
+    def __init__(self, clock: FakeClock, image_s: float = 0.01, spoil: Spoil | None = None) -> None:
+        self.description = GeneratorDescription("fake", "a test", None, "float32", "cpu")
+        self.sizes: list[int] = []
+        self.largest = 10**6
+        self._clock, self._image_s, self._spoil = clock, image_s, spoil
+
+    def image_size(self, target_size: int) -> int:
+        return target_size
+
+    def encode_prompts(self, prompts: Sequence[str]) -> None:
+        self.encoded = list(prompts)
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], image_size: int) -> Tensor:
+        if len(prompts) > self.largest:
+            raise torch.OutOfMemoryError
+        self.sizes.append(len(prompts))
+        self._clock.advance(self._image_s * len(prompts))
+        colours = torch.tensor([[seed % 251, seed % 241, 1 + seed % 239] for seed in seeds]) / 255
+        images = colours.view(-1, 3, 1, 1).expand(-1, 3, image_size, image_size).clone()
+        return images if self._spoil is None else self._spoil(images, seeds)
+
+
+class Run:
+    """One run of the fake model over CIFAR-100, and what it told."""
+
+    def __init__(self, run_dir: Path, clock: FakeClock) -> None:
+        self.clock = clock
+        self.run_dir = run_dir
+        self.events: list[Event] = []
+        self.stop = StopRequest()
+
+    def __call__(self, generator: FakeGenerator, **changes: object) -> RunResult:
+        settings = GenerateSettings(dataset="cifar100", model="fake", **changes)  # type: ignore[arg-type]
+        books = {CIFAR100: load_prompt_book(CIFAR100, find_prompts_dir(None))}
+        timer = PhaseTimer(self.clock, "start_up")
+        parts = RunParts(
+            torch.device("cpu"), self.run_dir, 0, self.clock, timer, self.events.append, self.stop
+        )
+        return run_generate(settings, books, lambda: generator, parts)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path, TickingClock())
+
+
+def test_uses_its_time_and_is_not_late(run: Run) -> None:
+    result = run(FakeGenerator(run.clock), limit_s=60.0)
+    done = result.datasets[0]
+    assert result.error is None
+    assert 0.9 * 60 <= done.end_s <= 60
+    assert done.file.ipc == torch.load(done.file.path, weights_only=True).shape[0] / 100
+    assert done.generated_per_class == min(
+        Journal.open(run.run_dir / "cifar100.journal").counts().values()
+    )
+
+
+def test_a_valid_file_stands_from_the_first_complete_round_on(run: Run) -> None:
+    run(FakeGenerator(run.clock, image_s=0.1), limit_s=60.0, augment="none")
+    first = next(event for event in run.events if isinstance(event, FileWritten))
+    assert (first.final, first.ipc) == (False, 1)
+
+
+def test_nan_and_black_images_are_made_again_with_another_seed(run: Run) -> None:
+    bad = set()
+
+    def spoil(images: Tensor, seeds: Sequence[int]) -> Tensor:
+        for place, seed in enumerate(seeds):
+            if seed % 23 == 0:
+                bad.add(seed)
+                images[place] = float("nan") if seed % 2 else 0.0
+        return images
+
+    result = run(FakeGenerator(run.clock, spoil=spoil), limit_s=60.0, ipc=3, augment="none")
+    done = result.datasets[0]
+    tensor = torch.load(done.file.path, weights_only=True)
+    assert result.error is None
+    assert done.rejected == len(bad - {0}) > 0  # seed 0 was the warm-up's
+    assert tensor.isfinite().all()
+    assert tensor.shape[0] == 300
+
+
+def test_a_model_that_makes_mostly_nan_is_an_error_that_names_the_dtype(run: Run) -> None:
+    def spoil(images: Tensor, seeds: Sequence[int]) -> Tensor:
+        return images * float("nan")
+
+    result = run(FakeGenerator(run.clock, spoil=spoil), limit_s=60.0)
+    assert isinstance(result.error, GenerationError)
+    assert "images were NaN or black" in str(result.error)
+    assert "float32" in str(result.error)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_image(run: Run) -> None:
+    generator = FakeGenerator(run.clock)
+    generator.largest = 10
+    result = run(generator, limit_s=60.0, ipc=2, augment="none")
+    assert result.error is None
+    assert result.datasets[0].file.images == 200
+    assert result.datasets[0].batch_size == 8
+    assert any(isinstance(event, Notice) and "out of memory" in event.text for event in run.events)
+
+
+def test_out_of_memory_with_one_image_is_an_error(run: Run) -> None:
+    generator = FakeGenerator(run.clock, spoil=lambda images, seeds: _out_of_memory())
+    with pytest.raises(torch.OutOfMemoryError):
+        run(generator, limit_s=60.0)
+
+
+def _out_of_memory() -> Tensor:
+    raise torch.OutOfMemoryError
+
+
+def test_a_stop_request_ends_the_run_with_one_image_a_class(run: Run) -> None:
+    run.stop.signal_name = "SIGINT"
+    result = run(FakeGenerator(run.clock), limit_s=60.0, augment="none")
+    assert result.stopped_by == "SIGINT"
+    assert result.datasets[0].file.ipc == 1
+    assert result.datasets[0].why_stopped == "SIGINT"
+
+
+def test_too_short_a_limit_is_an_error_before_the_limit_is_over(run: Run) -> None:
+    result = run(FakeGenerator(run.clock, image_s=1.0), limit_s=60.0)
+    assert isinstance(result.error, BudgetError)
+    assert "raise --limit-s" in str(result.error)
+    assert run.clock() < 20
+
+
+def test_a_last_file_that_would_be_late_does_not_replace_the_one_in_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import challenge.packing
+
+    real = challenge.packing.normalize
+
+    def slow_at_the_end(images: Tensor, spec: object) -> Tensor:
+        run.clock.advance(30 if run.clock() > 40 else 0)
+        return real(images, CIFAR100)
+
+    monkeypatch.setattr("challenge.packing.normalize", slow_at_the_end)
+    result = run(FakeGenerator(run.clock, image_s=0.1), limit_s=60.0, augment="none")
+    done = result.datasets[0]
+    assert result.error is None
+    assert done.late_s == 0
+    assert done.end_s < 60 < run.clock()
+    assert torch.load(done.file.path, weights_only=True).shape[0] == done.file.images
+    assert not list(run.run_dir.glob(".*partial"))
+    assert any(isinstance(event, Notice) and "stands" in event.text for event in run.events)
+
+
+def test_an_incomplete_last_round_is_completed_by_variants(run: Run) -> None:
+    result = run(FakeGenerator(run.clock, image_s=0.004), limit_s=60.0, batch_size=30)
+    done = result.datasets[0]
+    assert done.generated % 100
+    assert done.generated_per_class > 100  # so that no other variants are added
+    assert done.file.ipc == done.generated_per_class + 1
+
+
+def test_fewer_images_than_asked_for_is_still_a_file(run: Run) -> None:
+    result = run(FakeGenerator(run.clock, image_s=0.05), limit_s=60.0, ipc=1000, augment="none")
+    assert result.error is None
+    assert result.datasets[0].file.ipc == result.datasets[0].generated_per_class < 1000
+
+
+def test_each_distinct_prompt_is_encoded_before_the_first_image(run: Run) -> None:
+    generator = FakeGenerator(run.clock)
+    run(generator, limit_s=60.0, ipc=1)
+    assert len(set(generator.encoded)) == 100
+
+
+def test_a_disk_that_refuses_the_journal_is_an_error(run: Run) -> None:
+    run.run_dir.joinpath("cifar100.journal").mkdir()
+    result = run(FakeGenerator(run.clock), limit_s=60.0)
+    assert result.error is not None
+    assert "cifar100.journal" in str(result.error)
+
+
+def test_usable_images_are_finite_and_not_black() -> None:
+    images = torch.full((4, 3, 2, 2), 0.5)
+    images[1, 0, 0, 0] = float("nan")
+    images[2] = 0.0
+    images[3, 2, 1, 1] = float("inf")
+    assert are_usable(images).tolist() == [True, False, False, False]
