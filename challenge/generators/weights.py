@@ -1,0 +1,204 @@
+"""Finds a model's files on this machine and looks them over: a wrong ``--model`` is told at once.
+
+``--model`` names ``sdxl-turbo`` or another ORG/NAME in the local hub cache, a pipeline folder (the
+one with model_index.json) or one .safetensors file in the original layout. Nothing is downloaded,
+and neither torch nor diffusers is imported.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError, safe_open
+
+from challenge.errors import WeightsError
+
+SDXL_TURBO = "stabilityai/sdxl-turbo"
+GET_CONFIGS = f'hf download {SDXL_TURBO} --include "*.json" --include "*.txt"'
+GET_SDXL_TURBO = f'{GET_CONFIGS} --include "*.fp16.safetensors"'
+TRY_TINY = "--model tiny needs no weights"
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+
+NETWORKS = {
+    "unet": "UNet2DConditionModel",
+    "vae": "AutoencoderKL",
+    "text_encoder": "CLIPTextModel",
+    "text_encoder_2": "CLIPTextModelWithProjection",
+}
+TOKENIZERS = ("tokenizer", "tokenizer_2")
+
+# One tensor of each part of an SDXL checkpoint in the layout of Stability-AI/generative-models.
+SINGLE_FILE_PARTS = {
+    "UNet": "model.diffusion_model.input_blocks.0.0.weight",
+    "size conditioning": "model.diffusion_model.label_emb.0.0.weight",
+    "VAE": "first_stage_model.decoder.conv_in.weight",
+    "first text encoder": (
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight"
+    ),
+    "second text encoder": "conditioner.embedders.1.model.positional_embedding",
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model lies on this machine."""
+
+    path: Path  # a pipeline folder, or a .safetensors file
+    config_dir: Path  # folder of model_index.json, the configs and the tokenizers
+    source: str  # for records: the path, or the hub id
+    revision: str | None = None  # commit of the hub snapshot
+
+    @property
+    def is_single_file(self) -> bool:
+        """Whether all weights are in one .safetensors file."""
+        return self.path != self.config_dir
+
+    @property
+    def variant(self) -> str | None:
+        """``"fp16"`` where the folder has such files: SDXL-Turbo's own, and half to read."""
+        return "fp16" if any(self.path.glob("*/*.fp16*.safetensors")) else None
+
+
+def find_weights(model: str) -> Weights:
+    """The files that ``--model`` names (all but ``tiny``), whole as far as their headers tell.
+
+    Raises:
+        WeightsError: they are not on this machine, not SDXL's, or damaged.
+    """
+    path = Path(model).expanduser()
+    if model == "sdxl-turbo":
+        return _find_in_hub_cache(SDXL_TURBO)
+    if path.is_dir():
+        return _check_folder(Weights(path, path, source=str(path)))
+    if path.is_file():
+        return _check_single_file(path)
+    if HUB_ID.fullmatch(model):
+        return _find_in_hub_cache(model)
+    raise WeightsError(
+        f"there is no {model}; --model takes sdxl-turbo, a pipeline folder, a .safetensors file, "
+        "ORG/NAME in the hub cache, or tiny, which needs no weights"
+    )
+
+
+def _find_in_hub_cache(hub_id: str) -> Weights:
+    index = _cached_index(hub_id)
+    if index is None:
+        command = GET_SDXL_TURBO if hub_id == SDXL_TURBO else f"hf download {hub_id}"
+        raise WeightsError(
+            f"{hub_id} is neither a folder here nor in the hub cache {constants.HF_HUB_CACHE}; "
+            f"get it with `{command}`, or pass --model DIRECTORY; {TRY_TINY}"
+        )
+    snapshot = index.parent
+    return _check_folder(Weights(snapshot, snapshot, source=hub_id, revision=snapshot.name))
+
+
+def _cached_index(hub_id: str) -> Path | None:
+    """Path of the cached model_index.json; its folder is the snapshot, named for the commit.
+
+    Not by ``snapshot_download(local_files_only=True)``: in huggingface_hub 2.4 that fails if files
+    were left out of the download, and SDXL-Turbo's repository holds its weights several times over.
+    """
+    try:
+        index = try_to_load_from_cache(hub_id, "model_index.json")
+    except HFValidationError as error:
+        raise WeightsError(f"there is no {hub_id}, and as a hub id it is wrong: {error}") from error
+    return Path(index) if isinstance(index, str) else None
+
+
+def _check_folder(weights: Weights) -> Weights:
+    _check_configs(weights.path)
+    for name in NETWORKS:
+        files = sorted((weights.path / name).glob("*.safetensors"))
+        if not files:
+            raise WeightsError(
+                f"no .safetensors file in {weights.path / name}; get the model again; {TRY_TINY}"
+            )
+        for file in [file for file in files if ".fp16" in file.name] or files:
+            read_tensor_names(file)
+    return weights
+
+
+def _check_configs(folder: Path) -> None:
+    """Refuse a folder without the model_index.json of an SDXL pipeline, or without tokenizers."""
+    path = folder / "model_index.json"
+    if not path.is_file():
+        raise WeightsError(
+            f"no SDXL pipeline in {folder} (model_index.json is missing); "
+            f"pass the folder that holds it; {TRY_TINY}"
+        )
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is not JSON ({error}); get the model again") from error
+    found = index.get("_class_name") if isinstance(index, dict) else None
+    if found != "StableDiffusionXLPipeline":
+        raise WeightsError(
+            f"{path}: _class_name is {found!r}, expected 'StableDiffusionXLPipeline'; {TRY_TINY}"
+        )
+    for name in (*NETWORKS, *TOKENIZERS, "scheduler"):
+        _check_component(path, name, index.get(name))
+    for name in TOKENIZERS:
+        _check_tokenizer(folder / name)
+
+
+def _check_component(index_path: Path, name: str, entry: object) -> None:
+    """Refuse a component that is missing, or of a class that this program does not run."""
+    class_name = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    expected = NETWORKS.get(name, class_name)
+    if class_name is None or class_name != expected:
+        raise WeightsError(
+            f"{index_path}: {name} is {class_name}, expected {expected or 'one'}; "
+            "pass a complete SDXL pipeline"
+        )
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Refuse a tokenizer without its vocabulary: transformers 5 would make an empty one up."""
+    if not (folder / "tokenizer.json").is_file():
+        for name in ("vocab.json", "merges.txt"):
+            if not (folder / name).is_file():
+                raise WeightsError(f"no {name} in {folder}; get the model again; {TRY_TINY}")
+
+
+def read_tensor_names(path: Path) -> set[str]:
+    """Names of the tensors in a .safetensors file, whose header also tells how long it must be.
+
+    Raises:
+        WeightsError: it cannot be read, is cut short, or is something else.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{path} is cut short or no .safetensors file ({error}); get it again"
+        ) from error
+
+
+def _check_single_file(path: Path) -> Weights:
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path} is no .safetensors file; pass one, or a pipeline folder")
+    names = read_tensor_names(path)
+    missing = [part for part, name in SINGLE_FILE_PARTS.items() if name not in names]
+    if missing:
+        raise WeightsError(
+            f"{path} is no SDXL checkpoint (no {', no '.join(missing)} in it); pass one in the "
+            "original layout, such as sd_xl_turbo_1.0_fp16.safetensors, or a pipeline folder"
+        )
+    return Weights(path, _find_config_dir(path), source=str(path))
+
+
+def _find_config_dir(path: Path) -> Path:
+    """Where the configs and tokenizers are that a single file lacks."""
+    beside = path.with_name("model_index.json")
+    index = beside if beside.is_file() else _cached_index(SDXL_TURBO)
+    if index is None:
+        raise WeightsError(
+            f"{path} holds weights only; get SDXL-Turbo's configs and tokenizers with "
+            f"`{GET_CONFIGS}`, or put them and model_index.json beside the file"
+        )
+    _check_configs(index.parent)
+    return index.parent
