@@ -40,12 +40,15 @@ class PixelScan:
 
     def add(self, images: Shaped[Tensor, "B 3 S S"]) -> None:
         """Scan the next images of the file."""
-        values = images.to(torch.float64)
-        low, high = values.amin((2, 3)), values.amax((2, 3))  # NaN wins
+        values = images.flatten(2)
+        if not values.is_floating_point():
+            values = values.to(torch.float64)
+        low, high = values.amin(2).double(), values.amax(2).double()  # NaN wins
         self._low = self._low.minimum(low.amin(0))
         self._high = self._high.maximum(high.amax(0))
-        self._sum += values.sum((0, 2, 3))
-        self._sum_of_squares += values.square().sum((0, 2, 3))
+        self._sum += values.sum(2, dtype=torch.float64).sum(0)
+        norms = torch.linalg.vector_norm(values, dim=2, dtype=torch.float64)
+        self._sum_of_squares += norms.square().sum(0)
         self._non_finite += self._places(~(low.isfinite() & high.isfinite()).all(1))
         self._constant += self._places((low == high).all(1))
         outside = (low < self._black - ROUNDING) | (high > self._white + ROUNDING)

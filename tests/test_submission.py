@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import struct
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,15 +156,30 @@ def test_a_chunk_in_another_memory_order_is_written_in_file_order(tmp_path: Path
     assert torch.equal(torch.load(tmp_path / "cifar100.pt"), images)
 
 
-def test_the_chunk_may_be_overwritten_once_it_is_written(tmp_path: Path) -> None:
+class LaggingHash:
+    """A hash that is slower than any disk."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.new("sha256")
+        self.hexdigest = self._hash.hexdigest
+
+    def update(self, data: bytes) -> None:
+        threading.Event().wait(0.02)
+        self._hash.update(data)
+
+
+def test_the_chunk_may_be_overwritten_once_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "cifar100.pt"
-    buffer = torch.zeros(1000, *CIFAR100.image_shape)
-    with SubmissionWriter(path, CIFAR100, 2000) as writer:
+    monkeypatch.setattr(hashlib, "sha256", LaggingHash)
+    buffer = torch.zeros(50, *CIFAR100.image_shape)
+    with SubmissionWriter(path, CIFAR100, 100) as writer:
         for value in (1.0, 2.0):
             writer.write(buffer.fill_(value))
         sha256 = writer.finish().sha256
-    assert torch.load(path)[:, 0, 0, 0].tolist() == [1.0] * 1000 + [2.0] * 1000
-    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert torch.load(path)[:, 0, 0, 0].tolist() == [1.0] * 50 + [2.0] * 50
+    assert sha256 == hashlib.new("sha256", path.read_bytes()).hexdigest()
 
 
 def test_the_old_file_stands_until_the_new_one_is_finished(tmp_path: Path) -> None:
@@ -176,6 +192,18 @@ def test_the_old_file_stands_until_the_new_one_is_finished(tmp_path: Path) -> No
         writer.finish()
         assert len(torch.load(path)) == 100
     assert names_in(tmp_path) == ["cifar100.pt"]
+
+
+def test_a_synced_file_is_whole_but_not_yet_under_its_name(tmp_path: Path) -> None:
+    images = noise(100)
+    with SubmissionWriter(tmp_path / "cifar100.pt", CIFAR100, 100) as writer:
+        writer.write(images)
+        writer.sync()
+        assert names_in(tmp_path) == [".cifar100.pt.partial"]
+        assert torch.equal(torch.load(tmp_path / ".cifar100.pt.partial"), images)
+        submission = writer.finish()
+    assert names_in(tmp_path) == ["cifar100.pt"]
+    assert submission.path.stat().st_size == submission.bytes
 
 
 def test_the_file_is_forced_to_disk_before_the_rename_and_the_folder_after_it(
