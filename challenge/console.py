@@ -13,7 +13,15 @@ from typing import Self
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +44,7 @@ PHASE_TITLES = {
     "encode": "encoding the prompts",
     "warm_up": "warming up and measuring",
 }
+LINE_EVERY_S = 10.0  # where progress is plain lines
 TITLES: dict[str, str] = {name: spec.title for name, spec in DATASETS.items()}
 
 
@@ -238,3 +247,57 @@ def make_table(
     for row in rows:
         table.add_row(*row)
     return table
+
+
+class StepView:
+    """Shows how far a long job of equal steps is; plain lines where there is no terminal."""
+
+    def __init__(self, clock: Clock, console: Console | None = None) -> None:
+        self._clock = clock
+        self._console = console or progress_console()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            get_time=clock,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._next_line_s = 0.0
+
+    def __enter__(self) -> Self:
+        """Start the live display where there is a terminal."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the terminal back."""
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def show(self, title: str, step: int, steps: int) -> None:
+        """Step ``step`` of ``steps`` of the job ``title`` is done."""
+        if title not in self._tasks:
+            self._tasks[title] = self._progress.add_task(title, total=steps)
+            self._next_line_s = self._clock() + LINE_EVERY_S
+        self._progress.update(self._tasks[title], completed=step)
+        if not self._console.is_terminal and self._clock() >= self._next_line_s:
+            self._next_line_s = self._clock() + LINE_EVERY_S
+            self.say(f"{title}: step {step} of {steps}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that a person would use."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -103,6 +103,7 @@ def _prepare(
         parts.emit(Notice(generator.description.note, "warning"))
     _begin(parts, "encode")
     generator.encode_prompts([prompt for book in books.values() for prompt in book.all_prompts()])
+    generator.release_text_encoders()
     _begin(parts, "warm_up")
     by_size: dict[int, tuple[BatchCost, BatchSizer]] = {}
     costs = {}

@@ -19,6 +19,7 @@ from challenge.runner import RunResult, run_generate
 from challenge.settings import GenerateSettings
 from challenge.spec import CIFAR100
 from challenge.stop import StopRequest
+from challenge.submission import normalize
 
 Spoil = Callable[[Tensor, Sequence[int]], Tensor]
 
@@ -45,6 +46,9 @@ class FakeGenerator:
 
     def encode_prompts(self, prompts: Sequence[str]) -> None:
         self.encoded = list(prompts)
+
+    def release_text_encoders(self) -> None:
+        self.released = True
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], image_size: int) -> Tensor:
         if len(prompts) > self.largest:
@@ -164,13 +168,9 @@ def test_too_short_a_limit_is_an_error_before_the_limit_is_over(run: Run) -> Non
 def test_a_last_file_that_would_be_late_does_not_replace_the_one_in_time(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import challenge.packing
-
-    real = challenge.packing.normalize
-
     def slow_at_the_end(images: Tensor, spec: object) -> Tensor:
         run.clock.advance(30 if run.clock() > 40 else 0)
-        return real(images, CIFAR100)
+        return normalize(images, CIFAR100)
 
     monkeypatch.setattr("challenge.packing.normalize", slow_at_the_end)
     result = run(FakeGenerator(run.clock, image_s=0.1), limit_s=60.0, augment="none")
@@ -201,6 +201,7 @@ def test_each_distinct_prompt_is_encoded_before_the_first_image(run: Run) -> Non
     generator = FakeGenerator(run.clock)
     run(generator, limit_s=60.0, ipc=1)
     assert len(set(generator.encoded)) == 100
+    assert generator.released
 
 
 def test_a_disk_that_refuses_the_journal_is_an_error(run: Run) -> None:

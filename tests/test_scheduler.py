@@ -162,9 +162,7 @@ def test_stops_when_the_images_asked_for_are_made() -> None:
 def test_too_short_a_limit_is_told_at_once_with_what_it_takes() -> None:
     scheduler = make_scheduler(limit_s=30.0, classes=100, batch_size=5, image_s=1.0)
     scheduler.finished(scheduler.next_batch(0.0), [], 5.0)
-    with pytest.raises(
-        BudgetError, match=r"95 of 100 classes have no image yet .*raise --limit-s"
-    ):
+    with pytest.raises(BudgetError, match=r"95 of 100 classes have no image yet .*raise --limit-s"):
         scheduler.next_batch(5.0)
 
 

@@ -36,6 +36,7 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     books = {
         spec: load_prompt_book(spec, prompts_dir, settings.label_order) for spec in settings.specs
     }
+    require_model(settings.model)
     run_dir = create_run_dir(settings.out or default_run_dir(settings))
     try:
         record = _logged_run(settings, books, run_dir, clock, timer)
@@ -48,6 +49,14 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     else:
         show_result(record)
     return 0 if record["verdict"] == "VALID" else 1
+
+
+def require_model(model: str) -> None:
+    """Raise ``WeightsError`` at once, before torch is imported, for a model that is not there."""
+    from challenge.generators.weights import find_weights
+
+    if model != "tiny":
+        find_weights(model)
 
 
 def default_run_dir(settings: GenerateSettings) -> Path:
