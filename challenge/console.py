@@ -44,13 +44,14 @@ PHASE_TITLES = {
     "encode": "encoding the prompts",
     "warm_up": "warming up and measuring",
 }
+LOG_WIDTH = 140  # columns where stdout is no terminal
 LINE_EVERY_S = 10.0  # where progress is plain lines
 TITLES: dict[str, str] = {name: spec.title for name, spec in DATASETS.items()}
 
 
 def results() -> Console:
-    """The console for results: stdout."""
-    return Console(highlight=False)
+    """The console for results: stdout. A log file is given room, so that no path is broken."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def progress_console() -> Console:
@@ -201,7 +202,7 @@ class RunView:
 
     def _batch(self, event: BatchFinished) -> None:
         projected = "" if event.projected_ipc is None else f", {event.projected_ipc} projected"
-        state = f"{event.made} images, {event.images_per_s:.1f}/s, {event.ipc} a class{projected}"
+        state = f"{event.made:,} images, {event.images_per_s:.1f}/s, {event.ipc} a class{projected}"
         self._progress.update(self._tasks[event.dataset], state=state)
         if not self._live and self._clock() >= self._next_line_s:
             times = self._deadlines[event.dataset]
@@ -217,9 +218,10 @@ class RunView:
             self._say(f"{TITLES[event.dataset]}: {kind}, {count}, in {event.seconds:.2f} s")
 
     def _dataset_finished(self, event: DatasetFinished) -> None:
-        state = f"{event.generated} images made, {event.ipc} a class in the file"
+        state = f"{event.generated:,} images, {event.ipc} a class in the file; {event.why}"
         self._progress.update(self._tasks[event.dataset], state=state, done_s=event.elapsed_s)
-        self._say(f"{TITLES[event.dataset]}: {state} after {event.elapsed_s:.1f} s; {event.why}")
+        if not self._live:
+            self._say(f"{TITLES[event.dataset]}: done in {event.elapsed_s:.1f} s, {state}")
 
 
 def verdict_panel(verdict: str, lines: Sequence[str], table: Table | None = None) -> Panel:

@@ -124,9 +124,18 @@ class DatasetRun:
         while batch := self._scheduler.next_batch(self._parts.clock()):
             self._make(batch)
             if self._parts.stop.signal_name:
-                self._scheduler.finish_now(self._parts.stop.signal_name)
+                self._finish_now(self._parts.stop.signal_name)
             elif self._scheduler.file_is_due(self._parts.clock(), self._on_the_way_s):
                 self._write_file(final=False)
+
+    def _finish_now(self, signal_name: str) -> None:
+        """Do as the first signal asks, and say so once."""
+        reason = f"stopped by {signal_name}"
+        if self._scheduler.stopped_because != reason:
+            self._scheduler.finish_now(reason)
+            rest = "" if min(self._scheduler.counts) else " after one image of each class"
+            text = f"{signal_name}: finishing with what there is{rest}; once more ends at once"
+            self._parts.emit(Notice(text, "warning"))
 
     def _make(self, batch: Sequence[ImageRequest]) -> None:
         """Make, judge and journal one batch, and tell the scheduler what came of it."""

@@ -186,7 +186,7 @@ class Scheduler:
         if now_s + needed_s > self.deadline.end_s:
             if missing:
                 raise self._too_short(now_s)
-            self.stopped_because = "the next batch might not have fitted"
+            self.stopped_because = "no time for another batch"
             return []
         batch = self._rounds.take(size)
         if not batch:

@@ -38,8 +38,8 @@ def test_run_challenge_py_runs_the_command_line_from_a_checkout() -> None:
 
 BAD_INPUT = {
     "unknown data set": (["--dataset", "mnist"], 2, "mnist"),
-    "unknown device": (["--device", "tpu"], 2, "device 'tpu' is not known"),
-    "no such GPU": (["--device", "cuda:63"], 2, "no device cuda:63"),
+    "unknown device": (["--model", "tiny", "--device", "tpu"], 2, "device 'tpu' is not known"),
+    "no such GPU": (["--model", "tiny", "--device", "cuda:63"], 2, "no device cuda:63"),
     "no limit": (["--limit-s", "0"], 2, "--limit-s 0 is not a time"),
     "no images": (["--ipc", "0"], 2, "--ipc 0 is not a count"),
     "no batch": (["--batch-size", "-1"], 2, "--batch-size -1 is not a count"),
@@ -60,7 +60,7 @@ def test_bad_input_gets_one_clear_line_and_leaves_nothing_behind(
 ) -> None:
     arguments, expected_code, message = BAD_INPUT[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     code, _, errors = run_cli("generate", *arguments, "--out", tmp_path / "run")
     assert code == expected_code
     assert message in errors

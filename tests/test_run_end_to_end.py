@@ -129,14 +129,15 @@ def test_the_generation_clock_starts_after_loading(run_cli: CliRunner, tmp_path:
 
 
 def test_without_json_the_panel_says_valid_and_where_to_look(
-    run_cli: CliRunner, tmp_path: Path
+    run_cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, errors = run_cli(
-        "generate", *TINY, "--dataset", "cifar100", "--ipc", "1", "--out", tmp_path / "run"
-    )
+    monkeypatch.chdir(tmp_path)
+    code, out, errors = run_cli("generate", *TINY, "--dataset", "cifar100", "--ipc", "1")
+    run_dir = next((tmp_path / "submissions").iterdir())
     assert code == 0
     assert "VALID" in out
-    assert "samples.png" in out
+    assert f"submissions/{run_dir.name}/cifar100.pt: 1 images a class, 100 in all" in out
+    assert f"submissions/{run_dir.name}/samples.png" in out
     assert "noise" in errors
 
 

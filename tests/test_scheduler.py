@@ -139,7 +139,7 @@ def test_stops_before_a_batch_that_would_not_fit() -> None:
     needed_s = 2.0 * BatchCost.margin + scheduler._costs.pack.pessimistic_s(20)
     assert scheduler.next_batch(100.0 - needed_s - 0.01)
     assert scheduler.next_batch(100.0 - needed_s + 0.01) == []
-    assert "might not have fitted" in scheduler.stopped_because
+    assert scheduler.stopped_because == "no time for another batch"
 
 
 def test_the_reserve_grows_with_the_images_made() -> None:
