@@ -9,7 +9,6 @@ Exit codes: 0 VALID or done, 1 INVALID, late or failed, 2 wrong usage, 130 or 14
 Ctrl-C or SIGTERM.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -88,9 +87,9 @@ def _run(settings: Command, clock: RunClock) -> int:
 
 def _fail(error: ChallengeError, *, as_json: bool) -> int:
     """Say in one line what is wrong, on stderr and, if asked, as a document on stdout."""
-    from challenge.console import show_error, write_line
+    from challenge.console import show_error, write_document
 
     show_error(str(error))
     if as_json:
-        write_line(json.dumps({"schema_version": 1, "verdict": "INVALID", "error": str(error)}))
+        write_document({"schema_version": 1, "verdict": "INVALID", "error": str(error)})
     return error.exit_code

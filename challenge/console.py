@@ -4,11 +4,12 @@ Progress goes to stderr, results to stdout. Where stderr is no terminal, progres
 few a minute.
 """
 
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -64,9 +65,9 @@ def show_error(message: str) -> None:
     sys.stderr.write(f"error: {message}\n")
 
 
-def write_line(line: str) -> None:
-    """One line on stdout as it is, without wrapping or colour: a JSON document."""
-    sys.stdout.write(line + "\n")
+def write_document(document: Mapping[str, Any]) -> None:
+    """A JSON document as one line on stdout, without wrapping or colour."""
+    sys.stdout.write(json.dumps(document, default=str) + "\n")
     sys.stdout.flush()
 
 

@@ -4,11 +4,10 @@ python run_challenge.py benchmark --model tiny
 python run_challenge.py benchmark --batch-sizes 8 16 32 --record submissions/benchmarks/mine.json
 """
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from challenge.console import RunView, make_table, results, write_line
+from challenge.console import RunView, make_table, results, write_document
 from challenge.environment import RunClock
 from challenge.errors import OutputError
 from challenge.events import Notice
@@ -30,7 +29,7 @@ def benchmark(settings: BenchmarkSettings, clock: RunClock) -> int:
     if settings.record is not None:
         write_json(settings.record, document)
     if settings.json:
-        write_line(json.dumps(document))
+        write_document(document)
     else:
         _show(document)
     return 0

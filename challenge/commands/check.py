@@ -4,12 +4,11 @@ python run_challenge.py check submissions/NAME
 python run_challenge.py check cifar100.pt --json
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from challenge.console import TITLES, make_table, results, verdict_panel, write_line
+from challenge.console import TITLES, make_table, results, verdict_panel, write_document
 from challenge.errors import SubmissionError
 from challenge.records import SCHEMA_VERSION
 from challenge.settings import CheckSettings
@@ -44,7 +43,7 @@ def check(settings: CheckSettings) -> int:
         "datasets": datasets,
     }
     if settings.json:
-        write_line(json.dumps(document))
+        write_document(document)
     else:
         _show(verdict, problems, warnings, datasets)
     return 0 if verdict == "VALID" else 1

@@ -4,13 +4,12 @@ python run_challenge.py evaluate submissions/NAME --data DIR --protocol quick
 python run_challenge.py evaluate ours/cifar100.pt theirs/cifar100.pt --data DIR --json
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.commands.check import submission_files
-from challenge.console import TITLES, StepView, duration, make_table, results, write_line
+from challenge.console import TITLES, StepView, duration, make_table, results, write_document
 from challenge.environment import RunClock
 from challenge.errors import SubmissionError
 from challenge.records import SCHEMA_VERSION, read_label_order
@@ -62,7 +61,7 @@ def evaluate(settings: EvaluateSettings, clock: RunClock) -> int:
         "submissions": _by_submission(evaluated),
     }
     if settings.json:
-        write_line(json.dumps(document))
+        write_document(document)
     else:
         _show(document)
     return 0

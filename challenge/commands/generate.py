@@ -4,7 +4,6 @@ python run_challenge.py generate --model tiny --dataset all --limit-s 60
 python run_challenge.py generate --model sdxl-turbo --dataset cifar100 --device cuda --json
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.budget import PhaseTimer
-from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_line
+from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_document
 from challenge.environment import RunClock
 from challenge.errors import ChallengeError
 from challenge.events import Emit, Event, Notice, RunPlanned
@@ -45,7 +44,7 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
         raise
     write_json(run_dir / "run.json", record)
     if settings.json:
-        write_line(json.dumps(result_document(record)))
+        write_document(result_document(record))
     else:
         show_result(record)
     return 0 if record["verdict"] == "VALID" else 1
