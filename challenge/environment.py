@@ -7,6 +7,7 @@ as the clock of whoever waits for the submission does.
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 import time
 from dataclasses import dataclass
@@ -49,16 +50,24 @@ class RunClock:
 
 
 def clock_since_process_start() -> RunClock:
-    """A clock whose zero is the start of this operating-system process.
+    """A clock whose zero is the start of this operating-system process; call it first of all.
 
     Linux tells the start in ticks (1/100 s) after boot in field 22 of /proc/self/stat
     (proc_pid_stat(5)). Where that cannot be read, the clock starts now and says so.
+
+    A shell may turn itself into this program by exec, as bash does with the last command of
+    ``bash -c "pip install ... && python ..."``; the process is then as old as the shell. It shows
+    by the children it has waited for, which a program at its first line has not. The zero is then
+    the first line less the CPU seconds used before it, which covers the interpreter's own start.
     """
     try:
         after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         start_s = int(after_name[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return clock_since_now()
+    if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0:
+        start_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.process_time()
+        return _boottime_clock(start_s, zero="start of the program in a process that was a shell")
     return _boottime_clock(start_s, zero="process start")
 
 

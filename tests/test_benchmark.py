@@ -7,7 +7,7 @@ import torch
 from conftest import CliRunner
 from torch import Tensor
 
-from challenge.benchmark import Ceiling, Workload, best_row, sweep, time_calls
+from challenge.benchmark import BenchmarkRow, Ceiling, Workload, best_row, sweep, time_calls
 from challenge.errors import GenerationError
 from challenge.generators.base import GeneratorDescription
 
@@ -53,7 +53,7 @@ def test_the_warm_up_is_kept_apart_and_a_row_has_at_least_three_calls() -> None:
 
 
 def test_out_of_memory_is_a_row_and_larger_batches_are_not_tried() -> None:
-    told = []
+    told: list[BenchmarkRow] = []
     rows = sweep(LimitedGenerator(4), WORK, CEILING, (8, 2, 4, 16), 0.01, told.append)
     assert [(row.batch_size, row.error) for row in rows] == [
         (2, None),

@@ -35,6 +35,20 @@ def test_the_process_clock_counts_from_the_start_of_the_process() -> None:
     assert zero.strip() == "process start"
 
 
+def test_what_a_shell_did_before_it_became_the_program_is_not_counted() -> None:
+    # bash makes its last command its own process: same number, same start
+    script = (
+        "from challenge.environment import clock_since_process_start as c; print(c()(), c().zero)"
+    )
+    command = 'sleep 1.5 && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, script], capture_output=True, text=True, check=True
+    )
+    reading, zero = done.stdout.split(maxsplit=1)
+    assert 0 < float(reading) < 1.5
+    assert "was a shell" in zero
+
+
 def test_a_clock_since_now_starts_at_zero_and_runs_on() -> None:
     clock = clock_since_now()
     first, second = clock(), clock()
