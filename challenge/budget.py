@@ -130,28 +130,29 @@ class BatchCost:
 class PackCost:
     """Seconds from the last image to a file that is safe on disk, by its number of images.
 
-    A straight line over the number of images in the file that lies above every observation: the
-    smallest observation as the fixed part, the steepest slope from there. ``margin`` covers a
-    slower disk, ``floor_s`` a stalled fsync.
+    A straight line through the largest file so far, since small files tell little of large ones;
+    its fixed part is the quickest file's time. Never less than any file took. ``margin`` covers a
+    machine that got slower, ``floor_s`` a stalled fsync.
     """
 
     margin = 1.5
     floor_s = 0.75
 
     def __init__(self) -> None:
-        self._observed: list[tuple[int, float]] = []
+        self._files: list[tuple[int, float]] = []
 
     def observe(self, images: int, seconds: float) -> None:
         """A file of so many images took so long."""
-        self._observed.append((images, seconds))
+        self._files.append((images, seconds))
 
     def expected_s(self, images: int) -> float:
-        """What such a file took so far, at worst; ``ValueError`` before the first one."""
-        if not self._observed:
+        """What a file of ``images`` will take; ``ValueError`` before the first was observed."""
+        if not self._files:
             raise ValueError("no file was observed yet")
-        fixed_s = min(seconds for _, seconds in self._observed)
-        slope = max((seconds - fixed_s) / count for count, seconds in self._observed)
-        return fixed_s + slope * images
+        largest, its_seconds = max(self._files)
+        fixed_s = min(seconds for _, seconds in self._files)
+        on_the_line = fixed_s + (its_seconds - fixed_s) * images / largest
+        return max(on_the_line, *(seconds for _, seconds in self._files))
 
     def pessimistic_s(self, images: int) -> float:
         """What must be kept in reserve for a file of ``images``."""

@@ -87,6 +87,14 @@ def test_asking_for_a_cost_before_anything_was_observed_is_an_error() -> None:
         PackCost().expected_s(1)
 
 
+def test_the_cost_of_a_file_lies_on_the_line_through_the_largest_so_far() -> None:
+    cost = PackCost()
+    for images, seconds in [(100, 0.5), (1000, 1.0), (200, 0.9)]:
+        cost.observe(images, seconds)
+    assert cost.expected_s(5000) == 0.5 + 5 * 0.5
+    assert cost.pessimistic_s(5000) == PackCost.floor_s + PackCost.margin * 3.0
+
+
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0.001, 100)), min_size=1, max_size=8))
 def test_expected_pack_time_is_never_below_what_was_observed(
     observed: list[tuple[int, float]],

@@ -149,7 +149,8 @@ def test_the_reserve_grows_with_the_images_made() -> None:
     before_s = scheduler._reserve_s(0)
     for _ in range(20):
         scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
-    assert scheduler._reserve_s(0) > before_s + 15
+    assert before_s == 0.75 + 1.5 * 10.0
+    assert scheduler._reserve_s(0) == 0.75 + 1.5 * (1.0 + 9.0 * 200 / 100)
 
 
 def test_stops_when_the_images_asked_for_are_made() -> None:
