@@ -5,6 +5,7 @@ An estimate is pessimistic where a mistake would make the submission late, and l
 report.
 """
 
+import statistics
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -149,10 +150,11 @@ class PackCost:
         """What a file of ``images`` will take; ``ValueError`` before the first was observed."""
         if not self._files:
             raise ValueError("no file was observed yet")
-        largest, its_seconds = max(self._files)
-        fixed_s = min(seconds for _, seconds in self._files)
-        on_the_line = fixed_s + (its_seconds - fixed_s) * images / largest
-        return max(on_the_line, *(seconds for _, seconds in self._files))
+        seconds = [its_seconds for _, its_seconds in self._files]
+        largest = max(count for count, _ in self._files)
+        its_seconds = statistics.mean(s for count, s in self._files if count == largest)
+        on_the_line = min(seconds) + (its_seconds - min(seconds)) * images / largest
+        return max(on_the_line, *seconds)
 
     def pessimistic_s(self, images: int) -> float:
         """What must be kept in reserve for a file of ``images``."""

@@ -162,7 +162,7 @@ def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunP
     timer = PhaseTimer(parts.clock, "")  # all of this is warm-up
     packer = Packer(spec, settings.augment, settings.seed, parts.device, timer)
     path = parts.run_dir / f".warm-up-{spec.file_name}"
-    for ipc, counts in ((1, False), (1, True), (10, True)):
+    for ipc, counts in ((10, False), (1, True), (10, True)):
         started_s = parts.clock()
         written = packer.write(_NoiseSource(spec), FilePlan(ipc), path, deadline_s=math.inf)
         if counts:
