@@ -11,6 +11,7 @@ Ctrl-C or SIGTERM.
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = tyro.cli(
             Command,
-            prog="run_challenge.py",
+            prog="challenge" if Path(sys.argv[0]).name == "challenge" else "run_challenge.py",
             description="Timed generative dataset distillation: class labels in, training set out.",
             args=arguments,
             config=STYLE,

@@ -17,6 +17,7 @@ from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     Task,
     TaskID,
     TaskProgressColumn,
@@ -55,11 +56,6 @@ def results() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
-def progress_console() -> Console:
-    """The console for progress and errors: stderr."""
-    return Console(stderr=True, highlight=False)
-
-
 def show_error(message: str) -> None:
     """One line on stderr, never wrapped, so that it can be searched for and copied."""
     sys.stderr.write(f"error: {message}\n")
@@ -81,7 +77,7 @@ class _DeadlineBar(BarColumn):
     def render(self, task: Task) -> ProgressBar:
         """The share of the data set's time that is over."""
         start_s, end_s = task.fields["start_s"], task.fields["deadline_s"]
-        used_s = min(self._clock(), end_s) - start_s
+        used_s = task.fields.get("done_s", min(self._clock(), end_s) - start_s)
         return ProgressBar(total=end_s - start_s, completed=used_s, width=self.bar_width)
 
 
@@ -101,34 +97,20 @@ class _TimeLeft(TextColumn):
         return Text(f"{int(left_s) // 60}:{int(left_s) % 60:02d} left", style="cyan")
 
 
-class RunView:
-    """Shows a run's events to a person; use as a context manager around the run."""
+class _ProgressView:
+    """Bars on stderr where it is a terminal; use as a context manager around the work."""
 
-    def __init__(self, clock: Clock, console: Console | None = None) -> None:
+    def __init__(self, clock: Clock, console: Console | None, *columns: ProgressColumn) -> None:
         self._clock = clock
-        self._console = console or progress_console()
+        self._console = console or Console(stderr=True, highlight=False)
         self._live = self._console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
-            _DeadlineBar(clock),
-            _TimeLeft(clock),
-            TextColumn("{task.fields[state]}"),
+            *columns,
             console=self._console,
             get_time=clock,
             disable=not self._live,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._deadlines: dict[str, DatasetStarted] = {}
-        self._next_line_s = 0.0
-        self._handlers: dict[type, Callable[..., None]] = {
-            RunPlanned: self._planned,
-            Notice: self._notice,
-            PhaseStarted: self._phase,
-            DatasetStarted: self._dataset_started,
-            BatchFinished: self._batch,
-            FileWritten: self._file_written,
-            DatasetFinished: self._dataset_finished,
-        }
 
     def __enter__(self) -> Self:
         """Start the live display where there is a terminal."""
@@ -143,6 +125,26 @@ class RunView:
     ) -> None:
         """Give the terminal back."""
         self._progress.stop()
+
+
+class RunView(_ProgressView):
+    """Shows a run's events to a person."""
+
+    def __init__(self, clock: Clock, console: Console | None = None) -> None:
+        state = TextColumn("{task.fields[state]}")
+        super().__init__(clock, console, _DeadlineBar(clock), _TimeLeft(clock), state)
+        self._tasks: dict[str, TaskID] = {}
+        self._deadlines: dict[str, DatasetStarted] = {}
+        self._next_line_s = 0.0
+        self._handlers: dict[type, Callable[..., None]] = {
+            RunPlanned: self._planned,
+            Notice: self._notice,
+            PhaseStarted: self._phase,
+            DatasetStarted: self._dataset_started,
+            BatchFinished: self._batch,
+            FileWritten: self._file_written,
+            DatasetFinished: self._dataset_finished,
+        }
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -252,37 +254,14 @@ def make_table(
     return table
 
 
-class StepView:
+class StepView(_ProgressView):
     """Shows how far a long job of equal steps is; plain lines where there is no terminal."""
 
     def __init__(self, clock: Clock, console: Console | None = None) -> None:
-        self._clock = clock
-        self._console = console or progress_console()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            get_time=clock,
-            disable=not self._console.is_terminal,
-        )
+        bar = BarColumn(bar_width=None)
+        super().__init__(clock, console, bar, TaskProgressColumn(), TimeRemainingColumn())
         self._tasks: dict[str, TaskID] = {}
         self._next_line_s = 0.0
-
-    def __enter__(self) -> Self:
-        """Start the live display where there is a terminal."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the terminal back."""
-        self._progress.stop()
 
     def say(self, text: str) -> None:
         """One line."""
@@ -294,7 +273,7 @@ class StepView:
             self._tasks[title] = self._progress.add_task(title, total=steps)
             self._next_line_s = self._clock() + LINE_EVERY_S
         self._progress.update(self._tasks[title], completed=step)
-        if not self._console.is_terminal and self._clock() >= self._next_line_s:
+        if not self._live and self._clock() >= self._next_line_s:
             self._next_line_s = self._clock() + LINE_EVERY_S
             self.say(f"{title}: step {step} of {steps}")
 

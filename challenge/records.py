@@ -8,9 +8,9 @@ which are written first.
 import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from challenge.budget import Clock
 from challenge.errors import OutputError, SubmissionError
@@ -26,34 +26,46 @@ class EventLog:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
+        self.failure: str | None = None
         self._file = path.open("x", encoding="utf-8", buffering=1)
 
-    def __enter__(self) -> Self:
-        """The log itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take was told already
+            self._file.close()
 
     def write(self, event: Event) -> None:
-        """Append one event with its name and the time it was written."""
-        line = {"event": type(event).__name__, "t_s": round(self._clock(), 4)} | dataclasses.asdict(
-            event
-        )
-        self._file.write(json.dumps(line) + "\n")
+        """Append one event with its name and the time it was written.
+
+        A log that cannot be written (disk full) must not end a run: it is given up, and
+        ``failure`` says why.
+        """
+        if self.failure is not None:
+            return
+        stamp = {"event": type(event).__name__, "t_s": round(self._clock(), 4)}
+        try:
+            self._file.write(json.dumps(stamp | dataclasses.asdict(event)) + "\n")
+        except OSError as error:
+            self.failure = f"{self._file.name} is incomplete: {error.strerror}"
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write ``document`` readable by people, replacing ``path`` in one step."""
+    """Write ``document`` readable by people, replacing ``path`` in one step; ``OSError`` if not."""
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def noting_os_errors(warnings: list[str]) -> Iterator[None]:
+    """Turn a file that cannot be written into a warning: the submission is on disk already."""
+    try:
+        yield
+    except OSError as error:
+        warnings.append(f"{error.filename or 'a record'}: not written ({error.strerror})")
 
 
 def create_run_dir(path: Path) -> Path:
@@ -75,8 +87,8 @@ def create_run_dir(path: Path) -> Path:
 
 
 def discard_run_dir(path: Path) -> None:
-    """Take back the folder of a run that never made an image: its log and its empty journal."""
-    for leftover in (path / "events.jsonl", *path.glob("*.journal")):
+    """Take back the folder of a run that never made an image: records and an empty journal."""
+    for leftover in (path / "events.jsonl", path / "run.json", *path.glob("*.journal")):
         leftover.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody put a file there: leave it
         path.rmdir()

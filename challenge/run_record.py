@@ -15,7 +15,7 @@ from challenge.environment import RunClock, describe_machine
 from challenge.images import contact_sheet
 from challenge.journal import Journal
 from challenge.prompts import PromptBook
-from challenge.records import SCHEMA_VERSION, write_sidecar
+from challenge.records import SCHEMA_VERSION, noting_os_errors, write_sidecar
 from challenge.runner import RunResult
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
@@ -42,7 +42,10 @@ def run_record(
     problems = [problem for entry in datasets.values() for problem in entry["problems"]]
     if result.error is not None:
         problems.insert(0, str(result.error))
-    picture = _draw_samples(books, parts.run_dir)
+    warnings = [warning for entry in datasets.values() for warning in entry["warnings"]]
+    sheet = parts.run_dir / "samples.png"
+    with noting_os_errors(warnings):
+        _draw_samples(books, parts.run_dir, sheet)
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": "INVALID" if problems else "VALID",
@@ -55,9 +58,9 @@ def run_record(
         "late_s": result.late_s,
         "phases_s": parts.timer.totals_s(),
         "problems": problems,
-        "warnings": [warning for entry in datasets.values() for warning in entry["warnings"]],
+        "warnings": warnings,
         "datasets": datasets,
-        "samples": str(picture) if picture else None,
+        "samples": str(sheet) if sheet.exists() else None,
         "settings": asdict(settings),
         "clock": {"source": clock.source, "zero": clock.zero},
         "generator": asdict(result.generator) if result.generator else None,
@@ -73,9 +76,10 @@ def _dataset_record(
     settings: GenerateSettings, book: PromptBook, done: DatasetResult, timer: PhaseTimer
 ) -> dict[str, Any]:
     """One data set: counts, seconds, and what ``check`` says of its file."""
-    write_sidecar(done.file.path, book, settings.label_order, done.file.sha256)
     report = check_submission(done.file.path)
     problems, warnings = list(report.problems), list(report.warnings)
+    with noting_os_errors(warnings):
+        write_sidecar(done.file.path, book, settings.label_order, done.file.sha256)
     if done.late_s > 0:
         problems.insert(0, f"{done.dataset}: {done.late_s:.2f} s late; the file does not count")
     if settings.ipc != "auto" and done.generated_per_class < settings.ipc:
@@ -105,8 +109,8 @@ def _dataset_record(
     }
 
 
-def _draw_samples(books: Mapping[DatasetSpec, PromptBook], run_dir: Path) -> Path | None:
-    """Draw samples.png from the distinct images of the run: classes evenly spread, a row each."""
+def _draw_samples(books: Mapping[DatasetSpec, PromptBook], run_dir: Path, sheet: Path) -> None:
+    """Draw distinct images of the run, a row a class, the classes evenly spread."""
     rows = []
     for spec, book in books.items():
         path = run_dir / f"{spec.name}.journal"
@@ -117,8 +121,5 @@ def _draw_samples(books: Mapping[DatasetSpec, PromptBook], run_dir: Path) -> Pat
             images = journal.read(index)[:SHEET_COLUMNS]
             if len(images):
                 rows.append((book.classes[index].name, images))
-    if not rows:
-        return None
-    sheet = run_dir / "samples.png"
-    contact_sheet(rows).save(sheet)
-    return sheet
+    if rows:
+        contact_sheet(rows).save(sheet)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from challenge.budget import BatchCost, Deadline, PackCost, PhaseTimer
 from challenge.dataset_run import DatasetResult, DatasetRun, RunParts
-from challenge.errors import BudgetError, ChallengeError
+from challenge.errors import BudgetError, ChallengeError, GenerationError
 from challenge.events import DatasetStarted, Notice, PhaseStarted
 from challenge.file_plan import FilePlan
 from challenge.generators.base import GeneratorDescription, ImageGenerator
@@ -67,7 +67,8 @@ def run_generate(
     kept.
     """
     done: list[DatasetResult] = []
-    description, error, generation_start_s = None, None, 0.0
+    description, generation_start_s = None, 0.0
+    error: ChallengeError | None = None
     try:
         generator, costs = _prepare(settings, books, load, parts)
         description = generator.description
@@ -85,6 +86,11 @@ def run_generate(
             start_s = done[-1].end_s
     except ChallengeError as fault:
         error = fault
+    except torch.OutOfMemoryError:
+        error = GenerationError(
+            f"{parts.device} is out of memory before the first image is made; "
+            "free it, or take a smaller model or --dtype"
+        )
     end_s = done[-1].end_s if done else parts.clock()
     stopped_by = parts.stop.signal_name
     return RunResult(tuple(done), description, generation_start_s, end_s, stopped_by, error)

@@ -18,6 +18,8 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 ClockName = Literal["process", "generation"]
 LimitCovers = Literal["each", "all"]
 
+LONGEST_LIMIT_S = 7 * 24 * 3600.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings:
@@ -66,8 +68,11 @@ class GenerateSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be, before anything is loaded."""
-        if not self.limit_s > 0:
-            raise UsageError(f"--limit-s {self.limit_s:g} is not a time; give seconds above 0")
+        if not 0 < self.limit_s <= LONGEST_LIMIT_S:
+            raise UsageError(
+                f"--limit-s {self.limit_s:g} is not a time limit; "
+                f"give seconds above 0, at most {LONGEST_LIMIT_S:g} (a week)"
+            )
         _require_count("--ipc", self.ipc)
         _require_count("--batch-size", self.batch_size)
 
@@ -83,6 +88,8 @@ class CheckSettings:
 
     submission: Path
     """A .pt file of ours or of anybody's, or a run folder."""
+    dataset: DatasetName | None = None
+    """Data set that a .pt file is meant for; default: told from its image size."""
     json: bool = False
     """Print one JSON document as the last line on stdout."""
 

@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from challenge.spec import TINYIMAGENET, LabelOrder
 def test_events_are_lines_of_json_with_their_name_and_time(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    with EventLog(tmp_path / "events.jsonl", clock) as log:
+    with closing(EventLog(tmp_path / "events.jsonl", clock)) as log:
         clock.advance(1.5)
         log.write(Notice("hello", "warning"))
         line = json.loads((tmp_path / "events.jsonl").read_text())  # there before the log is closed

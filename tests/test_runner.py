@@ -140,14 +140,17 @@ def test_out_of_memory_halves_the_batch_and_loses_no_image(run: Run) -> None:
     assert any(isinstance(event, Notice) and "out of memory" in event.text for event in run.events)
 
 
-def test_out_of_memory_with_one_image_is_an_error(run: Run) -> None:
-    generator = FakeGenerator(run.clock, spoil=lambda images, seeds: _out_of_memory())
-    with pytest.raises(torch.OutOfMemoryError):
-        run(generator, limit_s=60.0)
+@pytest.mark.parametrize("images_before", [0, 5])
+def test_out_of_memory_with_one_image_is_an_error(run: Run, images_before: int) -> None:
+    def run_out(images: Tensor, seeds: Sequence[int]) -> Tensor:
+        if sum(generator.sizes) > images_before:
+            raise torch.OutOfMemoryError
+        return images
 
-
-def _out_of_memory() -> Tensor:
-    raise torch.OutOfMemoryError
+    generator = FakeGenerator(run.clock, spoil=run_out)
+    result = run(generator, limit_s=60.0)
+    assert isinstance(result.error, GenerationError)
+    assert "out of memory" in str(result.error)
 
 
 def test_a_stop_request_ends_the_run_with_one_image_a_class(run: Run) -> None:

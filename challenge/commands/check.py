@@ -19,7 +19,8 @@ def check(settings: CheckSettings) -> int:
     """Run the command; returns the exit code, 0 for VALID and 1 for INVALID."""
     from challenge.check import check_submission
 
-    reports = [check_submission(path) for path in submission_files(settings.submission)]
+    paths = submission_files(settings.submission)
+    reports = [check_submission(path, settings.dataset) for path in paths]
     problems = [problem for report in reports for problem in report.problems]
     warnings = [warning for report in reports for warning in report.warnings]
     verdict = "INVALID" if problems else "VALID"

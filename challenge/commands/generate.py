@@ -5,7 +5,8 @@ python run_challenge.py generate --model sdxl-turbo --dataset cifar100 --device 
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,17 @@ from typing import Any
 from challenge.budget import PhaseTimer
 from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_document
 from challenge.environment import RunClock
-from challenge.errors import ChallengeError
+from challenge.errors import ChallengeError, OutputError
 from challenge.events import Emit, Event, Notice, RunPlanned
 from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
-from challenge.records import EventLog, create_run_dir, discard_run_dir, write_json
+from challenge.records import (
+    SCHEMA_VERSION,
+    EventLog,
+    create_run_dir,
+    discard_run_dir,
+    noting_os_errors,
+    write_json,
+)
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import StopRequest, finish_on_signals
@@ -42,7 +50,11 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     except ChallengeError:
         discard_run_dir(run_dir)
         raise
-    write_json(run_dir / "run.json", record)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or run_dir}: {error.strerror or error}; free the disk or give --out "
+            "another folder"
+        ) from error
     if settings.json:
         write_document(result_document(record))
     else:
@@ -71,15 +83,22 @@ def _logged_run(
     stop = StopRequest()
     with ExitStack() as stack:
         stack.enter_context(finish_on_signals(stop))
-        log = stack.enter_context(EventLog(run_dir / "events.jsonl", clock))
+        log = stack.enter_context(closing(EventLog(run_dir / "events.jsonl", clock)))
         view = stack.enter_context(RunView(clock))
 
         def emit(event: Event) -> None:
             log.write(event)
             view.show(event)
 
+        start = {"schema_version": SCHEMA_VERSION, "verdict": None, "settings": asdict(settings)}
+        write_json(run_dir / "run.json", start)
         emit(_plan(settings, run_dir))
-        return _timed_run(settings, books, run_dir, clock, timer, emit, stop)
+        record = _timed_run(settings, books, run_dir, clock, timer, emit, stop)
+    if log.failure:
+        record["warnings"].append(log.failure)
+    with noting_os_errors(record["warnings"]):
+        write_json(run_dir / "run.json", record)
+    return record
 
 
 def _plan(settings: GenerateSettings, run_dir: Path) -> RunPlanned:
