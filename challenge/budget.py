@@ -77,6 +77,11 @@ class Deadline:
     start_s: float
     end_s: float
 
+    @property
+    def seconds(self) -> float:
+        """How long it is from start to end."""
+        return self.end_s - self.start_s
+
     @classmethod
     def share(
         cls,

@@ -15,7 +15,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from challenge.budget import Clock, PhaseTimer
-from challenge.errors import GenerationError, TooLateError
+from challenge.errors import (
+    ChallengeError,
+    GenerationError,
+    JournalError,
+    SubmissionError,
+    TooLateError,
+)
 from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, Notice
 from challenge.generators.base import ImageGenerator
 from challenge.images import shrink, to_uint8
@@ -44,6 +50,7 @@ class DatasetResult:
     batch_size: int
     images_per_s: float
     why_stopped: str
+    fault: str | None
     start_s: float
     end_s: float
     deadline_s: float
@@ -102,30 +109,39 @@ class DatasetRun:
         self._image_size = generator.image_size(spec.image_size)
         self._path = parts.run_dir / spec.file_name
         self._file: SubmissionFile | None = None
-        self._packed = 0  # images made when the standing file was written
+        self._fault: str | None = None
         self._file_s = 0.0  # when it was safe on disk
-        self._on_the_way_s = 0.0
 
     def run(self) -> DatasetResult:
         """Fill the journal and the submission; returns when the last file is safe on disk.
 
-        Raises ``BudgetError`` when time does not suffice for one image of each class,
-        ``GenerationError`` when the model's images are unusable, ``JournalError`` and
-        ``SubmissionError`` when the disk refuses.
+        When the disk refuses, or the last file would be late, the file that stands already is the
+        result, and ``fault`` says why. Raises what happened when there is none yet; and
+        ``BudgetError`` when time does not suffice for one image of each class,
+        ``GenerationError`` when the model's images are unusable.
         """
         with self._parts.timer.scope(self._spec.name):
-            with self._parts.timer.phase("generate"):
-                self._generate()
-            if self._packed < self._scheduler.generated:
-                self._write_file(final=True)
+            try:
+                with self._parts.timer.phase("generate"):
+                    self._generate()
+                if self._scheduler.file_is_outdated:
+                    self._write_file(final=True)
+            except (JournalError, SubmissionError, TooLateError) as error:
+                self._keep_standing_file(error)
         return self._result()
+
+    def _keep_standing_file(self, error: ChallengeError) -> None:
+        if self._file is None:
+            raise error
+        self._fault = f"{error}; the file of {self._file_s:.1f} s stands"
+        self._parts.emit(Notice(self._fault, "warning"))
 
     def _generate(self) -> None:
         while batch := self._scheduler.next_batch(self._parts.clock()):
             self._make(batch)
             if self._parts.stop.signal_name:
                 self._finish_now(self._parts.stop.signal_name)
-            elif self._scheduler.file_is_due(self._parts.clock(), self._on_the_way_s):
+            elif self._scheduler.file_is_due(self._parts.clock()):
                 self._write_file(final=False)
 
     def _finish_now(self, signal_name: str) -> None:
@@ -195,22 +211,14 @@ class DatasetRun:
             )
 
     def _write_file(self, *, final: bool) -> None:
-        """Pack all that was made; if that would be late, the file that stands already is kept."""
+        """Pack all that was made, replacing the file that stands."""
         started_s = self._parts.clock()
         plan, deadline_s = self._scheduler.file_plan(), self._scheduler.deadline.end_s
-        try:
-            with self._parts.timer.phase("write"):
-                source = self._journal.reader()
-                self._file = self._packer.write(source, plan, self._path, deadline_s)
-        except TooLateError as error:
-            if self._file is None:
-                raise
-            self._parts.emit(Notice(f"{error}; the file of {self._file_s:.1f} s stands", "warning"))
-            return
+        with self._parts.timer.phase("write"):
+            source = self._journal.reader()
+            self._file = self._packer.write(source, plan, self._path, deadline_s)
         self._file_s = self._parts.clock()
         seconds = self._file_s - started_s
-        self._packed = self._scheduler.generated
-        self._on_the_way_s += 0.0 if final else seconds
         self._scheduler.file_written(self._file.images, seconds)
         self._parts.emit(FileWritten(self._spec.name, plan.ipc, self._file.images, seconds, final))
 
@@ -241,7 +249,8 @@ class DatasetRun:
             batch_size=scheduler.batch_size,
             images_per_s=scheduler.generated
             / self._parts.timer.totals_s(self._spec.name)["generate"],
-            why_stopped=scheduler.stopped_because,
+            why_stopped=self._fault or scheduler.stopped_because,
+            fault=self._fault,
             start_s=self._scheduler.deadline.start_s,
             end_s=self._file_s,
             deadline_s=self._scheduler.deadline.end_s,

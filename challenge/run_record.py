@@ -82,7 +82,9 @@ def _dataset_record(
         write_sidecar(done.file.path, book, settings.label_order, done.file.sha256)
     if done.late_s > 0:
         problems.insert(0, f"{done.dataset}: {done.late_s:.2f} s late; the file does not count")
-    if settings.ipc != "auto" and done.generated_per_class < settings.ipc:
+    if done.fault is not None:
+        warnings.append(f"{done.dataset}: {done.fault}")
+    elif settings.ipc != "auto" and done.generated_per_class < settings.ipc:
         warnings.append(
             f"{done.dataset}: {done.generated_per_class} of {settings.ipc} distinct images a class "
             f"were made before the end ({done.why_stopped}); the file holds {done.file.ipc} a class"

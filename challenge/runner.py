@@ -15,7 +15,7 @@ from torch import Tensor
 
 from challenge.budget import BatchCost, Deadline, PackCost, PhaseTimer
 from challenge.dataset_run import DatasetResult, DatasetRun, RunParts
-from challenge.errors import BudgetError, ChallengeError, GenerationError
+from challenge.errors import BudgetError, ChallengeError, GenerationError, JournalError
 from challenge.events import DatasetStarted, Notice, PhaseStarted
 from challenge.file_plan import FilePlan
 from challenge.generators.base import GeneratorDescription, ImageGenerator
@@ -208,5 +208,12 @@ def _run_dataset(
         "prompts_sha256": book.sha256,
     }
     packer = Packer(spec, settings.augment, settings.seed, parts.device, parts.timer)
-    with JournalWriter(parts.run_dir / f"{spec.name}.journal", header, spec.image_shape) as journal:
-        return DatasetRun(parts, spec, book, generator, scheduler, packer, journal).run()
+    path = parts.run_dir / f"{spec.name}.journal"
+    result = None
+    try:
+        with JournalWriter(path, header, spec.image_shape) as journal:
+            result = DatasetRun(parts, spec, book, generator, scheduler, packer, journal).run()
+    except JournalError:
+        if result is None or result.fault is None:  # else it was told already, and a file stands
+            raise
+    return result

@@ -14,7 +14,7 @@ from challenge.errors import BudgetError
 from challenge.file_plan import FilePlan, plan_file
 from challenge.seeds import derive_seed
 
-CHECKPOINT_SHARE = 0.01  # of the time so far that the valid files on the way may cost
+CHECKPOINT_SHARE = 0.01  # of the time that the valid files on the way may cost
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ class Scheduler:
         self._target_ipc, self._augment = target_ipc, augment
         self.deadline = deadline
         self._finish_now = False
+        self._generated_in_file = 0
+        self._files_s = 0.0
         self.generated = 0
         self.rejected = 0
         self.stopped_because = ""
@@ -206,22 +208,29 @@ class Scheduler:
         self._costs.batch.observe(size, seconds)
 
     def file_written(self, images: int, seconds: float) -> None:
-        """A file of so many images took so long, all in all."""
+        """A file of all that was made so far, ``images`` in it, took so long."""
         self._costs.pack.observe(images, seconds)
+        self._generated_in_file = self.generated
+        self._files_s += seconds
 
-    def file_is_due(self, now_s: float, spent_s: float) -> bool:
-        """Whether to write a valid file now, on the way; such files took ``spent_s`` so far.
+    @property
+    def file_is_outdated(self) -> bool:
+        """Whether images were made since the last file."""
+        return self.generated > self._generated_in_file
 
-        The first as soon as each class has an image; later ones while they all cost under one per
-        cent of the time and leave the reserve for the last one untouched.
+    def file_is_due(self, now_s: float) -> bool:
+        """Whether to write a valid file now, on the way.
+
+        The first as soon as each class has an image; another when twice as much is made, while
+        they all cost under one per cent of the time and the last one's reserve is untouched.
         """
-        plan = self.file_plan()
-        if plan.ipc == 0:
+        images = self.file_plan().ipc * len(self.counts)
+        if images == 0 or self.generated < 2 * self._generated_in_file:
             return False
-        if spent_s == 0:
+        if self._generated_in_file == 0:
             return True
-        cost_s = self._costs.pack.expected_s(plan.ipc * len(self.counts))
-        cheap = spent_s + cost_s < CHECKPOINT_SHARE * (now_s - self.deadline.start_s)
+        cost_s = self._costs.pack.expected_s(images)
+        cheap = self._files_s + cost_s < CHECKPOINT_SHARE * self.deadline.seconds
         return cheap and now_s + cost_s + self._reserve_s(0) < self.deadline.end_s
 
     def out_of_memory(self, batch: Sequence[ImageRequest]) -> bool:
@@ -266,7 +275,7 @@ class Scheduler:
         missing = self.counts.count(0)
         rate = 1 / self._costs.batch.fastest_s_per_image()
         return BudgetError(
-            f"{left_s:.1f} s left of {self.deadline.end_s - self.deadline.start_s:g} s, and "
+            f"{left_s:.1f} s left of {self.deadline.seconds:g} s, and "
             f"{missing} of {len(self.counts)} classes have no image yet ({missing / rate:.1f} s at "
             f"{rate:.3g} images/s in batches of {self.batch_size}, then {self._reserve_s(0):.1f} s "
             "to pack); "

@@ -1,5 +1,7 @@
 """The whole run on a clock that moves only when the fake model says so."""
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -185,11 +187,13 @@ def test_a_last_file_that_would_be_late_does_not_replace_the_one_in_time(
     assert done.end_s < 60 < run.clock()
     assert torch.load(done.file.path, weights_only=True).shape[0] == done.file.images
     assert not list(run.run_dir.glob(".*partial"))
+    assert done.fault is not None
+    assert "before the deadline" in done.fault
     assert any(isinstance(event, Notice) and "stands" in event.text for event in run.events)
 
 
 def test_an_incomplete_last_round_is_completed_by_variants(run: Run) -> None:
-    result = run(FakeGenerator(run.clock, image_s=0.004), limit_s=60.0, batch_size=30)
+    result = run(FakeGenerator(run.clock, image_s=0.004), limit_s=60.0, batch_size=29)
     done = result.datasets[0]
     assert done.generated % 100
     assert done.generated_per_class > 100  # so that no other variants are added
@@ -214,6 +218,26 @@ def test_a_disk_that_refuses_the_journal_is_an_error(run: Run) -> None:
     result = run(FakeGenerator(run.clock), limit_s=60.0)
     assert result.error is not None
     assert "cifar100.journal" in str(result.error)
+
+
+def test_a_disk_that_fills_up_leaves_the_file_that_stands(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def full_after_a_while(descriptor: int) -> None:
+        if run.clock() > 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_after_a_while)
+    result = run(FakeGenerator(run.clock, image_s=0.05), limit_s=60.0, augment="none")
+    done = result.datasets[0]
+    assert result.error is None
+    assert done.fault is not None
+    assert "No space left" in done.fault
+    assert done.end_s < 60
+    assert torch.load(done.file.path, weights_only=True).shape[0] == done.file.images >= 100
 
 
 def test_usable_images_are_finite_and_not_black() -> None:

@@ -153,6 +153,39 @@ def test_the_reserve_grows_with_the_images_made() -> None:
     assert scheduler._reserve_s(0) == 0.75 + 1.5 * (1.0 + 9.0 * 200 / 100)
 
 
+def test_the_first_file_is_due_with_the_first_complete_round() -> None:
+    scheduler = make_scheduler(classes=10, batch_size=8)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    assert not scheduler.file_is_due(1.0)
+    scheduler.finished(scheduler.next_batch(1.0), [], 1.0)
+    assert scheduler.file_is_due(2.0)
+
+
+@pytest.mark.parametrize(("file_s", "due_at"), [(0.1, [20, 40, 80]), (0.45, [20]), (2.0, [])])
+def test_files_on_the_way_come_with_every_doubling_while_they_cost_under_one_per_cent(
+    file_s: float, due_at: list[int]
+) -> None:
+    scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+    scheduler.file_written(1000, file_s)
+    due = []
+    for _ in range(10):
+        scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+        if scheduler.file_is_due(1.0):
+            due.append(scheduler.generated)
+            scheduler.file_written(1000, file_s)
+    assert due == due_at
+
+
+def test_no_file_on_the_way_eats_the_reserve_of_the_last_one() -> None:
+    scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+    scheduler.file_written(10, 0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+    assert scheduler.file_is_due(98.0)
+    assert not scheduler.file_is_due(99.2)
+
+
 def test_stops_when_the_images_asked_for_are_made() -> None:
     scheduler = make_scheduler(target_ipc=1, classes=10, batch_size=10)
     scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
