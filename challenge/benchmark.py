@@ -1,6 +1,6 @@
 """Images per second by batch size, beside the device's ceiling and the plain pipeline.
 
-Everything is measured in one process on one model: our loop at each batch size, then our best
+Everything is measured in one process: our loop at each batch size, then our best
 against the pipeline called once per image and called with batches, in turns (A B C A B C ...),
 because machines drift.
 """
@@ -140,14 +140,11 @@ def sweep(
     """
     rows = []
     for size in sorted(set(batch_sizes)):
-        call = our_call(generator, work, size)
-        try:
-            row = _row("ours", size, work, ceiling, time_calls(call, work.device, seconds))
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            row = BenchmarkRow(
-                "ours", size, work.dtype_name, work.resolution, error="out of memory"
-            )
+        timing = _time_if_it_fits(our_call(generator, work, size), work.device, seconds)
+        if timing is None:
+            row = _out_of_memory_row("ours", size, work)
+        else:
+            row = _row("ours", size, work, ceiling, timing)
         rows.append(row)
         tell(row)
         if row.error:
@@ -175,17 +172,33 @@ def compare(
         ("pipeline, once per image", 1, pipeline_call(pipe, work, 1)),
         ("pipeline, batched", size, pipeline_call(pipe, work, size)),
     ]
-    timings: dict[str, list[Timing]] = {method: [] for method, _, _ in methods}
+    timings: dict[str, list[Timing | None]] = {method: [] for method, _, _ in methods}
     for _ in range(TURNS):
         for method, _, call in methods:
-            timings[method].append(time_calls(call, work.device, seconds / TURNS))
-    rows = [
-        _row(method, batch_size, work, ceiling, _joined(timings[method]))
-        for method, batch_size, _ in methods
-    ]
-    for row in rows:
-        tell(row)
+            timings[method].append(_time_if_it_fits(call, work.device, seconds / TURNS))
+    rows = []
+    for method, batch_size, _ in methods:
+        fitted = [timing for timing in timings[method] if timing is not None]
+        if len(fitted) == TURNS:
+            rows.append(_row(method, batch_size, work, ceiling, _joined(fitted)))
+        else:
+            rows.append(_out_of_memory_row(method, batch_size, work))
+        tell(rows[-1])
     return rows
+
+
+def _time_if_it_fits(call: Call, device: torch.device, seconds: float) -> Timing | None:
+    """The timing, or None when the device ran out of memory."""
+    try:
+        return time_calls(call, device, seconds)
+    except torch.OutOfMemoryError:
+        pass  # the memory is free once the exception is gone
+    torch.cuda.empty_cache()
+    return None
+
+
+def _out_of_memory_row(method: str, batch_size: int, work: Workload) -> BenchmarkRow:
+    return BenchmarkRow(method, batch_size, work.dtype_name, work.resolution, error="out of memory")
 
 
 def best_row(rows: Sequence[BenchmarkRow]) -> BenchmarkRow:

@@ -204,15 +204,15 @@ class RunView(_ProgressView):
             self._say(f"{TITLES[event.dataset]}: generating, {left_s:.1f} s left")
 
     def _batch(self, event: BatchFinished) -> None:
-        projected = "" if event.projected_ipc is None else f", {event.projected_ipc} projected"
-        state = f"{event.made:,} images, {event.images_per_s:.1f}/s, {event.ipc} a class{projected}"
+        state = f"{event.made:,} images, {event.images_per_s:.1f}/s, {event.ipc} a class so far"
+        if event.projected_ipc is not None:
+            state += f", {event.projected_ipc} projected in the file"
         self._progress.update(self._tasks[event.dataset], state=state)
         if not self._live and self._clock() >= self._next_line_s:
             times = self._deadlines[event.dataset]
             self._next_line_s = self._clock() + max(2.0, (times.deadline_s - times.start_s) / 20)
-            self._say(
-                f"{TITLES[event.dataset]}: {state}, {times.deadline_s - self._clock():.1f} s left"
-            )
+            left_s = times.deadline_s - self._clock()
+            self._say(f"{TITLES[event.dataset]}: {state}, {left_s:.1f} s left")
 
     def _file_written(self, event: FileWritten) -> None:
         if not self._live:

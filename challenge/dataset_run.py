@@ -18,9 +18,7 @@ from challenge.budget import Clock, PhaseTimer
 from challenge.errors import (
     ChallengeError,
     GenerationError,
-    JournalError,
     SubmissionError,
-    TooLateError,
 )
 from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, Notice
 from challenge.generators.base import ImageGenerator
@@ -115,22 +113,26 @@ class DatasetRun:
     def run(self) -> DatasetResult:
         """Fill the journal and the submission; returns when the last file is safe on disk.
 
-        When the disk refuses, or the last file would be late, the file that stands already is the
-        result, and ``fault`` says why. Raises what happened when there is none yet; and
-        ``BudgetError`` when time does not suffice for one image of each class,
-        ``GenerationError`` when the model's images are unusable.
+        When the disk refuses, the model fails, or the last file would be late, the best file that
+        is in time is the result, and ``fault`` says why. When there is none yet, raises what
+        happened: ``BudgetError`` (not even one image of each class), ``GenerationError``,
+        ``JournalError`` or ``SubmissionError``.
         """
         with self._parts.timer.scope(self._spec.name):
             try:
                 with self._parts.timer.phase("generate"):
                     self._generate()
+            except ChallengeError as error:
+                self._note_fault(error)
+            try:
                 if self._scheduler.file_is_outdated:
                     self._write_file(final=True)
-            except (JournalError, SubmissionError, TooLateError) as error:
-                self._keep_standing_file(error)
+            except ChallengeError as error:
+                self._note_fault(error)
         return self._result()
 
-    def _keep_standing_file(self, error: ChallengeError) -> None:
+    def _note_fault(self, error: ChallengeError) -> None:
+        """Go on with the file that stands; without one ``error`` is raised again."""
         if self._file is None:
             raise error
         self._fault = f"{error}; the file of {self._file_s:.1f} s stands"
@@ -142,7 +144,7 @@ class DatasetRun:
             if self._parts.stop.signal_name:
                 self._finish_now(self._parts.stop.signal_name)
             elif self._scheduler.file_is_due(self._parts.clock()):
-                self._write_file(final=False)
+                self._write_file_on_the_way()
 
     def _finish_now(self, signal_name: str) -> None:
         """Do as the first signal asks, and say so once."""
@@ -158,8 +160,13 @@ class DatasetRun:
         started_s = self._parts.clock()
         try:
             thumbnails, usable = self._thumbnails(batch)
-        except torch.OutOfMemoryError as error:
-            self._halve(batch, error)
+        except torch.OutOfMemoryError:
+            thumbnails, usable = None, []  # the memory is free once the exception is gone
+        except RuntimeError as error:
+            first_line = str(error).strip().partition("\n")[0]
+            raise GenerationError(f"the model failed: {first_line}") from error
+        if thumbnails is None:
+            self._halve(batch)
             return
         accepted = [request for request, good in zip(batch, usable, strict=True) if good]
         rejected = [request for request, good in zip(batch, usable, strict=True) if not good]
@@ -189,13 +196,13 @@ class DatasetRun:
         thumbnails = to_uint8(shrink(images.nan_to_num(), self._spec.image_size))
         return thumbnails.cpu(), usable.tolist()
 
-    def _halve(self, batch: Sequence[ImageRequest], error: torch.OutOfMemoryError) -> None:
+    def _halve(self, batch: Sequence[ImageRequest]) -> None:
         """Go on with smaller batches after the device ran out of memory."""
         torch.cuda.empty_cache()
         if not self._scheduler.out_of_memory(batch):
             raise GenerationError(
                 "out of memory with a batch of one image; free the device, or take a smaller model"
-            ) from error
+            )
         next_size = self._scheduler.batch_size
         text = f"out of memory with a batch of {len(batch)}; going on with {next_size}"
         self._parts.emit(Notice(text, "warning"))
@@ -209,6 +216,17 @@ class DatasetRun:
                 f"(model {generator.model}, {generator.dtype}); "
                 "try --dtype float32 or bfloat16"
             )
+
+    def _write_file_on_the_way(self) -> None:
+        """Write a file; where one stands already, a failure is told and tried again later."""
+        started_s = self._parts.clock()
+        try:
+            self._write_file(final=False)
+        except SubmissionError as error:
+            if self._file is None:
+                raise
+            self._scheduler.file_failed(self._parts.clock() - started_s)
+            self._parts.emit(Notice(f"going on with the file that stands: {error}", "warning"))
 
     def _write_file(self, *, final: bool) -> None:
         """Pack all that was made, replacing the file that stands."""
@@ -224,6 +242,7 @@ class DatasetRun:
 
     def _tell_batch(self, size: int, rejected: int, seconds: float) -> None:
         scheduler, now_s = self._scheduler, self._parts.clock()
+        generate_s = self._parts.timer.totals_s(self._spec.name)["generate"]
         self._parts.emit(
             BatchFinished(
                 dataset=self._spec.name,
@@ -233,7 +252,7 @@ class DatasetRun:
                 made=scheduler.generated,
                 ipc=min(scheduler.counts),
                 projected_ipc=scheduler.projected_ipc(now_s),
-                images_per_s=scheduler.generated / (now_s - self._scheduler.deadline.start_s),
+                images_per_s=scheduler.generated / generate_s,
             )
         )
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from challenge.class_names import OFFICIAL_CLASSES, class_order
 from challenge.errors import DataError
 from challenge.images import from_uint8
+from challenge.seeds import derive_seed
 from challenge.spec import DatasetName, DatasetSpec, LabelOrder
 from challenge.submission import normalize
 
@@ -85,14 +86,36 @@ def load_test_set(spec: DatasetSpec, data_dir: Path) -> TestSet:
     return TestSet(spec.name, images, torch.tensor(labels), folder)
 
 
+def load_train_images(
+    spec: DatasetSpec, data_dir: Path, per_class: int, seed: int
+) -> UInt8[Tensor, "N 3 S S"]:
+    """Real training images drawn at random, class-major, classes in the order of sorted names.
+
+    As many of each class: ``per_class``, or what the smallest class has where that is less. With
+    their accuracy a submission can be compared.
+
+    Raises:
+        DataError: there are none, or a file is damaged.
+        ValueError: ``per_class`` is below 1.
+    """
+    if per_class < 1:
+        raise ValueError(f"per_class is {per_class}, expected at least 1")
+    rng = np.random.default_rng(derive_seed(seed, "train images", spec.name))
+    name, _ = READERS[spec.name]
+    read = _draw_cifar100 if spec.name == "cifar100" else _draw_tinyimagenet
+    pixels = read(data_dir / name, per_class, rng)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
 def _load_official(spec: DatasetSpec, path: Path) -> TestSet:
     """The challenge's own file: a dictionary of images_val (normalised) and labels_val."""
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
         images, labels = content["images_val"].float(), content["labels_val"].long()
     except LOAD_ERRORS as error:
         raise DataError(
-            f"{path}: no images_val and labels_val can be read from it ({error}); get it again"
+            f"{path}: no images_val and labels_val can be read from it "
+            f"({type(error).__name__}); get it again"
         ) from error
     shape = (len(labels), *spec.image_shape)
     if tuple(images.shape) != shape or labels.ndim != 1 or not len(labels):
@@ -111,15 +134,58 @@ class _Cifar100Test(torchvision.datasets.CIFAR100):  # type: ignore[misc]
     train_list: ClassVar[list[list[str]]] = []
 
 
-def _read_cifar100(folder: Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Sequence[int]]:
+class _Cifar100Train(torchvision.datasets.CIFAR100):  # type: ignore[misc]
+    """The same for the training file."""
+
+    test_list: ClassVar[list[list[str]]] = []
+
+
+def _read_cifar100(
+    folder: Path, *, train: bool = False
+) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Sequence[int]]:
+    reader = _Cifar100Train if train else _Cifar100Test
     try:
-        found = _Cifar100Test(str(folder.parent), train=False, download=False)
+        found = reader(str(folder.parent), train=train, download=False)
     except (RuntimeError, OSError) as error:
         raise DataError(
-            f"{folder}: 'test' or 'meta' is missing or damaged (torchvision's md5 check); "
-            "unpack cifar-100-python.tar.gz again"
+            f"{folder}: {'train' if train else 'test'!r} or 'meta' is missing or damaged "
+            "(torchvision's md5 check); unpack cifar-100-python.tar.gz again"
         ) from error
     return found.data, found.targets
+
+
+def _draw_cifar100(
+    folder: Path, per_class: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "N 32 32 3"]:
+    pixels, targets = _read_cifar100(folder, train=True)
+    labels = np.array(targets)
+    places = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]
+    drawn = np.concatenate(_draw_evenly(places, per_class, rng))
+    return np.take(pixels, drawn, axis=0)
+
+
+def _draw_tinyimagenet(
+    folder: Path, per_class: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "N 64 64 3"]:
+    files = []
+    for official in OFFICIAL_CLASSES["tinyimagenet"]:
+        images = folder / "train" / str(official.wnid) / "images"
+        files.append(sorted(images.glob("*.JPEG")))
+        if not files[-1]:
+            raise DataError(f"no image in {images}; unpack tiny-imagenet-200.zip again")
+    places = [np.arange(len(found)) for found in files]
+    drawn = _draw_evenly(places, per_class, rng)
+    return _read_images(
+        [found[place] for found, chosen in zip(files, drawn, strict=True) for place in chosen]
+    )
+
+
+def _draw_evenly(
+    places: Sequence[Int64[np.ndarray, " _"]], per_class: int, rng: np.random.Generator
+) -> list[Int64[np.ndarray, " ipc"]]:
+    """As many places of each class, without repeats."""
+    count = min(per_class, *map(len, places))
+    return [rng.permutation(of_class)[:count] for of_class in places]
 
 
 def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Sequence[int]]:
@@ -135,10 +201,18 @@ def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Se
         raise DataError(
             f"{table} is missing or damaged ({error}); unpack tiny-imagenet-200.zip again"
         ) from error
-    paths = [folder / "val" / "images" / name for name, _ in rows]
+    present = sum(1 for _ in (folder / "val" / "images").glob("*.JPEG"))
+    if not rows or len(rows) < present:
+        raise DataError(
+            f"{table} names {len(rows)} images, val/images holds {present}; "
+            "unpack tiny-imagenet-200.zip again"
+        )
+    return _read_images([folder / "val" / "images" / name for name, _ in rows]), labels
+
+
+def _read_images(paths: Sequence[Path]) -> UInt8[np.ndarray, "N 64 64 3"]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
-        images = list(pool.map(_read_image, paths))
-    return np.stack(images), labels
+        return np.stack(list(pool.map(_read_image, paths)))
 
 
 def _read_image(path: Path) -> UInt8[np.ndarray, "64 64 3"]:

@@ -58,7 +58,8 @@ def clock_since_process_start() -> RunClock:
     A shell may turn itself into this program by exec, as bash does with the last command of
     ``bash -c "pip install ... && python ..."``; the process is then as old as the shell. It shows
     by the children it has waited for, which a program at its first line has not. The zero is then
-    the first line less the CPU seconds used before it, which covers the interpreter's own start.
+    the first line less the CPU seconds used before it and half a second for the interpreter's own
+    start from disk.
     """
     try:
         after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
@@ -66,7 +67,7 @@ def clock_since_process_start() -> RunClock:
     except (OSError, ValueError, IndexError):
         return clock_since_now()
     if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0:
-        start_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.process_time()
+        start_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.process_time() - 0.5
         return _boottime_clock(start_s, zero="start of the program in a process that was a shell")
     return _boottime_clock(start_s, zero="process start")
 

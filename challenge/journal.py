@@ -178,7 +178,7 @@ class JournalWriter:
         self._synced_s = clock()
         self._unsynced = False
         self._written = 0
-        self._error: OSError | None = None
+        self._error: OSError | MemoryError | None = None
         try:
             self._file = path.open("r+b", buffering=0)
             self._file.truncate(self._journal.valid_bytes)
@@ -263,7 +263,7 @@ class JournalWriter:
         if self._error is None:
             try:
                 action()
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 self._error = error
 
     def _write(self, batch: JournalBatch) -> None:
@@ -312,7 +312,7 @@ def _require_equal(path: Path, found: JournalHeader, expected: JournalHeader) ->
             )
 
 
-def _cannot(verb: str, path: Path, error: OSError | ValueError) -> JournalError:
+def _cannot(verb: str, path: Path, error: OSError | ValueError | MemoryError) -> JournalError:
     reason = (isinstance(error, OSError) and error.strerror) or error
     advice = "check the disk" if verb == "write" else "give a journal that this program wrote"
     return JournalError(f"{path}: cannot {verb} the journal ({reason}); {advice}")

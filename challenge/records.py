@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.budget import Clock
-from challenge.errors import OutputError, SubmissionError
+from challenge.errors import ChallengeError, OutputError, SubmissionError
 from challenge.events import Event
 from challenge.prompts import PromptBook
 from challenge.spec import LabelOrder
@@ -60,30 +60,44 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def noting_os_errors(warnings: list[str]) -> Iterator[None]:
-    """Turn a file that cannot be written into a warning: the submission is on disk already."""
+def noting_errors(warnings: list[str]) -> Iterator[None]:
+    """Turn a record that cannot be made into a warning: the submission is on disk already."""
     try:
         yield
     except OSError as error:
         warnings.append(f"{error.filename or 'a record'}: not written ({error.strerror})")
+    except ChallengeError as error:
+        warnings.append(str(error))
+
+
+@contextlib.contextmanager
+def explaining_os_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` on writing below ``path`` into an ``OutputError`` of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path}: {error.strerror}; make room or give another place"
+        ) from error
 
 
 def create_run_dir(path: Path) -> Path:
     """Make the folder of a run; ``OutputError`` when it is taken or cannot be written."""
-    try:
+    with explaining_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise OutputError(
                 f"{path} is not empty; a run never overwrites: give --out a new folder"
             )
-        probe = path / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {path}: {error.strerror}; give --out another folder"
-        ) from error
+        require_writable(path)
     return path
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ``OSError`` when no file can be made in ``folder``."""
+    probe = folder / ".writable"
+    probe.write_bytes(b"")
+    probe.unlink()
 
 
 def discard_run_dir(path: Path) -> None:

@@ -15,7 +15,7 @@ from challenge.environment import RunClock, describe_machine
 from challenge.images import contact_sheet
 from challenge.journal import Journal
 from challenge.prompts import PromptBook
-from challenge.records import SCHEMA_VERSION, noting_os_errors, write_sidecar
+from challenge.records import SCHEMA_VERSION, noting_errors, write_sidecar
 from challenge.runner import RunResult
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
@@ -44,7 +44,7 @@ def run_record(
         problems.insert(0, str(result.error))
     warnings = [warning for entry in datasets.values() for warning in entry["warnings"]]
     sheet = parts.run_dir / "samples.png"
-    with noting_os_errors(warnings):
+    with noting_errors(warnings):
         _draw_samples(books, parts.run_dir, sheet)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -78,7 +78,7 @@ def _dataset_record(
     """One data set: counts, seconds, and what ``check`` says of its file."""
     report = check_submission(done.file.path)
     problems, warnings = list(report.problems), list(report.warnings)
-    with noting_os_errors(warnings):
+    with noting_errors(warnings):
         write_sidecar(done.file.path, book, settings.label_order, done.file.sha256)
     if done.late_s > 0:
         problems.insert(0, f"{done.dataset}: {done.late_s:.2f} s late; the file does not count")

@@ -168,7 +168,8 @@ def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunP
     timer = PhaseTimer(parts.clock, "")  # all of this is warm-up
     packer = Packer(spec, settings.augment, settings.seed, parts.device, timer)
     path = parts.run_dir / f".warm-up-{spec.file_name}"
-    for ipc, counts in ((10, False), (1, True), (10, True)):
+    most = 10 if settings.ipc == "auto" else min(10, settings.ipc)
+    for ipc, counts in ((most, False), (1, True), (most, True)):
         started_s = parts.clock()
         written = packer.write(_NoiseSource(spec), FilePlan(ipc), path, deadline_s=math.inf)
         if counts:

@@ -8,6 +8,7 @@ clock, no torch and no model.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from challenge.budget import BatchCost, Deadline, PackCost
 from challenge.errors import BudgetError
@@ -148,6 +149,7 @@ class Scheduler:
         self.deadline = deadline
         self._finish_now = False
         self._generated_in_file = 0
+        self._next_file_at = 0
         self._files_s = 0.0
         self.generated = 0
         self.rejected = 0
@@ -211,7 +213,12 @@ class Scheduler:
         """A file of all that was made so far, ``images`` in it, took so long."""
         self._costs.pack.observe(images, seconds)
         self._generated_in_file = self.generated
+        self.file_failed(seconds)
+
+    def file_failed(self, seconds: float) -> None:
+        """So much time went into a file, written or not: wait until twice as much is made."""
         self._files_s += seconds
+        self._next_file_at = 2 * self.generated
 
     @property
     def file_is_outdated(self) -> bool:
@@ -225,7 +232,7 @@ class Scheduler:
         they all cost under one per cent of the time and the last one's reserve is untouched.
         """
         images = self.file_plan().ipc * len(self.counts)
-        if images == 0 or self.generated < 2 * self._generated_in_file:
+        if images == 0 or self.generated < self._next_file_at:
             return False
         if self._generated_in_file == 0:
             return True
@@ -245,7 +252,8 @@ class Scheduler:
         size = self._costs.sizer.size
         left_s = self.deadline.end_s - now_s - self._reserve_s(0)
         more = max(0.0, left_s) / self._costs.batch.pessimistic_s(size) * size
-        rounds = int((self.generated + more) / len(self.counts))
+        exact = (self.generated + more) / len(self.counts)
+        rounds = ceil(exact) if self._augment else int(exact)
         if self._target_ipc is not None:
             rounds = min(rounds, self._target_ipc)
         return plan_file([max(rounds, 1)], self._target_ipc, augment=self._augment).ipc

@@ -7,7 +7,15 @@ import torch
 from conftest import CliRunner
 from torch import Tensor
 
-from challenge.benchmark import BenchmarkRow, Ceiling, Workload, best_row, sweep, time_calls
+from challenge.benchmark import (
+    BenchmarkRow,
+    Ceiling,
+    Workload,
+    best_row,
+    compare,
+    sweep,
+    time_calls,
+)
 from challenge.errors import GenerationError
 from challenge.generators.base import GeneratorDescription
 
@@ -101,3 +109,20 @@ def test_the_tables_show_both_ways_and_their_ratio(run_cli: CliRunner) -> None:
     assert code == 0
     assert "pipeline, once per image" in out
     assert "times the pipeline in batches" in out
+    assert "ceiling of this device" in out
+
+
+def test_a_record_in_a_new_folder_is_written_there(run_cli: CliRunner, tmp_path: Path) -> None:
+    arguments = ("benchmark", "--model", "tiny", "--batch-sizes", "4", "--seconds-per-row", "0.05")
+    code, _, _ = run_cli(*arguments, "--record", tmp_path / "new" / "mine.json")
+    assert code == 0
+    assert json.loads((tmp_path / "new" / "mine.json").read_text())["schema_version"] == 1
+
+
+def test_a_baseline_that_runs_out_of_memory_is_a_row() -> None:
+    class Pipe:
+        def __call__(self, prompt: list[str], **options: object) -> object:
+            raise torch.OutOfMemoryError
+
+    rows = compare(LimitedGenerator(8), Pipe(), WORK, CEILING, 4, 0.01, lambda row: None)
+    assert [row.error for row in rows] == [None, "out of memory", "out of memory"]

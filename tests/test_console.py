@@ -57,7 +57,7 @@ def test_in_a_log_file_progress_is_a_few_lines_and_not_one_a_batch(clock: FakeCl
             view.show(batch(made))
     progress = [line for line in text_of(console).splitlines() if "projected" in line]
     assert 3 <= len(progress) <= 5
-    assert "50 projected" in progress[-1]
+    assert "50 projected in the file" in progress[-1]
     assert " s left" in progress[-1]
 
 

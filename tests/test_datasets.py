@@ -1,4 +1,5 @@
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR100 as TORCHVISION_CIFAR100
 
 from challenge.class_names import OFFICIAL_CLASSES, class_order
-from challenge.datasets import load_test_set
+from challenge.datasets import load_test_set, load_train_images
 from challenge.errors import DataError
 from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec
 
@@ -48,6 +49,16 @@ def tiny_dir(tmp_path: Path) -> Path:
     ]
     (images.parent / "val_annotations.txt").write_text("".join(rows))
     return tmp_path
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
 
 
 def write_official(folder: Path, spec: DatasetSpec, **changes: object) -> Path:
@@ -134,6 +145,23 @@ def test_annotations_that_say_nothing_are_an_error(tiny_dir: Path, content: str)
         load_test_set(TINYIMAGENET, tiny_dir)
 
 
+@pytest.mark.parametrize("kept", [0, 2])
+def test_cut_annotations_are_told_by_the_images_they_do_not_name(tiny_dir: Path, kept: int) -> None:
+    table = tiny_dir / "tiny-imagenet-200" / "val" / "val_annotations.txt"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:kept]))
+    with pytest.raises(DataError, match=f"names {kept} images, val/images holds 3"):
+        load_test_set(TINYIMAGENET, tiny_dir)
+
+
+def test_a_folder_without_images_and_annotations_is_an_error(tiny_dir: Path) -> None:
+    folder = tiny_dir / "tiny-imagenet-200" / "val"
+    (folder / "val_annotations.txt").write_text("")
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="names 0 images, val/images holds 0"):
+        load_test_set(TINYIMAGENET, tiny_dir)
+
+
 @pytest.mark.parametrize("spec", DATASETS.values(), ids=DATASETS.keys())
 @pytest.mark.parametrize("folder", ["", "reference_data"])
 def test_the_official_file_is_taken_as_it_is(
@@ -175,6 +203,23 @@ def test_a_cut_official_file_is_an_error(tmp_path: Path, kept: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "content", [b"<html>not found</html>", pickle.dumps([1], protocol=2), b"PK"]
+)
+def test_a_file_of_another_kind_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cifar100_test.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"cifar100_test\.pt: .*get it again") as caught:
+        load_test_set(CIFAR100, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_an_official_file_is_not_run(tmp_path: Path) -> None:
+    write_official(tmp_path, CIFAR100, labels_val=Trap(tmp_path / "sprung"))
+    with pytest.raises(DataError, match="no images_val and labels_val"):
+        load_test_set(CIFAR100, tmp_path)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
     ("spec", "folder", "file"),
     [
         (CIFAR100, "cifar-100-python", "cifar100_test.pt"),
@@ -186,3 +231,59 @@ def test_missing_data_is_told_with_what_is_expected_where(
 ) -> None:
     with pytest.raises(DataError, match=f"{folder}.*{file}"):
         load_test_set(spec, tmp_path)
+
+
+@pytest.fixture
+def cifar_train_dir(tmp_path: Path, cifar_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three images of each class, of which every pixel is the label; the classes are mixed."""
+    labels = [*range(100), *range(99, -1, -1), *range(100)]
+    pixels = np.array(labels, dtype=np.uint8)[:, None].repeat(3072, axis=1)
+    pixels[:, 0] = np.arange(300) // 100
+    train = pickle.dumps({"data": pixels, "fine_labels": labels})
+    (cifar_dir / "cifar-100-python" / "train").write_bytes(train)
+    md5 = hashlib.md5(train).hexdigest()
+    monkeypatch.setattr(TORCHVISION_CIFAR100, "train_list", [["train", md5]])
+    return cifar_dir
+
+
+def test_training_images_come_class_by_class_each_at_most_once(cifar_train_dir: Path) -> None:
+    images = load_train_images(CIFAR100, cifar_train_dir, per_class=2, seed=0)
+    assert images.dtype == torch.uint8
+    assert images.shape == (200, 3, 32, 32)
+    assert images[:, 2, 31, 31].tolist() == [label for label in range(100) for _ in range(2)]
+    copies = images[:, 0, 0, 0].view(100, 2)  # the first pixel tells the three images apart
+    assert bool((copies[:, 0] != copies[:, 1]).all())
+    assert set(copies.flatten().tolist()) == {0, 1, 2}
+
+
+def test_training_images_depend_on_the_seed(cifar_train_dir: Path) -> None:
+    first, again, other = (
+        load_train_images(CIFAR100, cifar_train_dir, per_class=1, seed=seed) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_more_training_images_than_there_are_means_all(cifar_train_dir: Path) -> None:
+    assert len(load_train_images(CIFAR100, cifar_train_dir, per_class=500, seed=0)) == 300
+
+
+def test_tiny_training_images_come_in_the_order_of_sorted_wnids(tmp_path: Path) -> None:
+    for place, official in enumerate(TINY_CLASSES):
+        folder = tmp_path / "tiny-imagenet-200" / "train" / str(official.wnid) / "images"
+        folder.mkdir(parents=True)
+        for index in range(1 + place % 2):
+            Image.new("L", (64, 64), place).save(folder / f"{official.wnid}_{index}.JPEG")
+    images = load_train_images(TINYIMAGENET, tmp_path, per_class=2, seed=0)
+    assert images.shape == (200, 3, 64, 64)  # the smallest class has one
+    assert images[:, 0, 0, 0].tolist() == list(range(200))
+    next((tmp_path / "tiny-imagenet-200" / "train").glob("n01443537/images/*")).unlink()
+    with pytest.raises(DataError, match=r"no image in .*n01443537"):
+        load_train_images(TINYIMAGENET, tmp_path, per_class=1, seed=0)
+
+
+def test_missing_training_images_are_told(cifar_dir: Path) -> None:
+    with pytest.raises(DataError, match="'train' or 'meta' is missing"):
+        load_train_images(CIFAR100, cifar_dir, per_class=1, seed=0)
+    with pytest.raises(ValueError, match="per_class is 0"):
+        load_train_images(CIFAR100, cifar_dir, per_class=0, seed=0)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -238,6 +239,49 @@ def test_a_disk_that_fills_up_leaves_the_file_that_stands(
     assert "No space left" in done.fault
     assert done.end_s < 60
     assert torch.load(done.file.path, weights_only=True).shape[0] == done.file.images >= 100
+
+
+def fail_late(error: Exception, run: Run) -> Spoil:
+    def spoil(images: Tensor, seeds: Sequence[int]) -> Tensor:
+        if run.clock() > 30:
+            raise error
+        return images
+
+    return spoil
+
+
+def test_a_model_that_breaks_down_leaves_all_that_was_made_in_the_file(run: Run) -> None:
+    spoil = fail_late(RuntimeError("CUDA error: unspecified launch failure\nmore"), run)
+    generator = FakeGenerator(run.clock, image_s=0.05, spoil=spoil)
+    done = run(generator, limit_s=60.0, augment="none").datasets[0]
+    assert done.fault is not None
+    assert done.fault.startswith("the model failed: CUDA error: unspecified launch failure;")
+    assert done.file.ipc == done.generated_per_class > 1
+
+
+def test_a_model_that_breaks_down_at_once_is_an_error(run: Run) -> None:
+    generator = FakeGenerator(run.clock, spoil=lambda images, seeds: images.view(3, 3))
+    with pytest.raises(RuntimeError):  # in the warm-up: nothing is lost, and the fault is ours
+        run(generator, limit_s=60.0)
+
+
+def test_a_file_on_the_way_that_fails_does_not_end_the_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def full_for_a_while(descriptor: int) -> None:
+        if threading.current_thread() is threading.main_thread() and 10 < run.clock() < 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_for_a_while)
+    result = run(FakeGenerator(run.clock, image_s=0.05), limit_s=60.0, augment="none")
+    done = result.datasets[0]
+    assert any(isinstance(e, Notice) and "going on with the file" in e.text for e in run.events)
+    assert done.fault is None
+    assert done.end_s > 50
+    assert done.file.ipc == done.generated_per_class
 
 
 def test_usable_images_are_finite_and_not_black() -> None:

@@ -247,29 +247,31 @@ def test_a_run_is_in_time_balanced_and_uses_its_time(
     seed: int,
 ) -> None:
     rng, clock = random.Random(seed), FakeClock()
+
+    def pack_seconds(images: int) -> float:
+        return 0.1 + pack_image_s * images
+
     scheduler = make_scheduler(
         limit_s=limit_s,
         classes=classes,
         batch_size=batch_size,
         image_s=image_s,
-        pack_s=0.1,
+        pack_s=pack_seconds(classes),
         augment=augment,
     )
+    scheduler._costs.pack.observe(10 * classes, pack_seconds(10 * classes))
 
     def pack() -> None:
         images = scheduler.file_plan().ipc * classes
-        seconds = 0.1 + pack_image_s * images
-        clock.advance(seconds)
-        scheduler.file_written(images, seconds)
+        clock.advance(pack_seconds(images))
+        scheduler.file_written(images, pack_seconds(images))
 
-    packed = False
     while batch := scheduler.next_batch(clock()):
         seconds = len(batch) * image_s * rng.uniform(1 - spread, 1 + spread)
         clock.advance(seconds)
         scheduler.finished(batch, [], seconds)
-        if not packed and min(scheduler.counts) > 0:
+        if scheduler.file_is_due(clock()):
             pack()
-            packed = True
     pack()
     assert clock() <= limit_s
     assert max(scheduler.counts) - min(scheduler.counts) <= 1

@@ -12,7 +12,7 @@ from challenge.environment import RunClock
 from challenge.errors import OutputError
 from challenge.events import Notice
 from challenge.prompts import default_vocabulary, find_prompts_dir, load_prompt_book
-from challenge.records import SCHEMA_VERSION, write_json
+from challenge.records import SCHEMA_VERSION, explaining_os_errors, require_writable, write_json
 from challenge.settings import BenchmarkSettings
 from challenge.spec import DATASETS
 
@@ -24,14 +24,19 @@ def benchmark(settings: BenchmarkSettings, clock: RunClock) -> int:
     """Run the command; returns the exit code."""
     if settings.record is not None and settings.record.exists():
         raise OutputError(f"{settings.record} exists; give --record a new file")
+    if settings.record is not None:
+        with explaining_os_errors(settings.record):
+            settings.record.parent.mkdir(parents=True, exist_ok=True)
+            require_writable(settings.record.parent)
     with RunView(clock) as view:
         document = _measure(settings, view)
-    if settings.record is not None:
-        write_json(settings.record, document)
     if settings.json:
         write_document(document)
     else:
         _show(document)
+    if settings.record is not None:
+        with explaining_os_errors(settings.record):
+            write_json(settings.record, document)
     return 0
 
 
@@ -48,7 +53,6 @@ def _measure(settings: BenchmarkSettings, view: RunView) -> dict[str, Any]:
     book = load_prompt_book(spec, find_prompts_dir(None))
     vocabulary = default_vocabulary()
     generator = load_generator(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
-    pipe = load_plain_pipeline(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
     prompts = book.all_prompts()
     generator.encode_prompts(prompts)
     resolution = generator.image_size(spec.image_size)
@@ -63,6 +67,7 @@ def _measure(settings: BenchmarkSettings, view: RunView) -> dict[str, Any]:
     ceiling = measure_ceiling(generator, work)
     rows = sweep(generator, work, ceiling, settings.batch_sizes, settings.seconds_per_row, tell)
     best = best_row(rows)
+    pipe = load_plain_pipeline(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
     baselines = compare(
         generator, pipe, work, ceiling, best.batch_size, settings.seconds_per_row, tell
     )
@@ -93,12 +98,14 @@ def _show(document: dict[str, Any]) -> None:
     headings = ("", "batch", "images/s", "IQR", "TFLOP/s", "of ceiling", "GPU GiB", "warm-up s")
     console = results()
     console.print(make_table(headings, [_cells(row) for row in document["rows"]]))
-    ours, once, batched = document["baselines"]
-    console.print(make_table(headings, [_cells(row) for row in (ours, once, batched)]))
+    console.print(make_table(headings, [_cells(row) for row in document["baselines"]]))
+    ours, once, batched = (row["images_per_s"] for row in document["baselines"])
+    if ours and once and batched:
+        console.print(
+            f"ours is {ours / once:.1f} times the pipeline once per image, "
+            f"{ours / batched:.1f} times the pipeline in batches, in turns in one run"
+        )
     console.print(
-        f"{ours['images_per_s'] / once['images_per_s']:.1f} times the pipeline once per image, "
-        f"{ours['images_per_s'] / batched['images_per_s']:.1f} times the pipeline in batches, "
-        "in turns in one run; "
         f"ceiling of this device {document['ceiling_images_per_s']:.0f} images/s "
         f"({document['ceiling_tflops']:.3g} TFLOP/s, "
         f"{document['tflop_per_image']:.3g} TFLOP an image)"

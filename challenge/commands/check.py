@@ -34,7 +34,7 @@ def check(settings: CheckSettings) -> int:
             "std": report.std,
         }
         for report in reports
-        if report.dataset is not None
+        if report.dataset is not None and report.images
     }
     document = {
         "schema_version": SCHEMA_VERSION,

@@ -90,7 +90,7 @@ def _load(settings: EvaluateSettings) -> list[Entry]:
             spec = DATASETS[report.dataset]
             if spec.name not in tests:
                 tests[spec.name] = load_test_set(spec, settings.data)
-            images = torch.load(path, weights_only=True)
+            images = torch.load(path, weights_only=True, map_location="cpu").detach()
             train = TrainingSet.of(images, spec, device)
             order = "sorted" if spec.name == "cifar100" else _label_order(path, settings)
             entries.append(Entry(submission, spec, train, tests[spec.name], order, report.ipc))

@@ -14,7 +14,7 @@ from typing import Any
 from challenge.budget import PhaseTimer
 from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_document
 from challenge.environment import RunClock
-from challenge.errors import ChallengeError, OutputError
+from challenge.errors import ChallengeError, JournalError
 from challenge.events import Emit, Event, Notice, RunPlanned
 from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
 from challenge.records import (
@@ -22,7 +22,8 @@ from challenge.records import (
     EventLog,
     create_run_dir,
     discard_run_dir,
-    noting_os_errors,
+    explaining_os_errors,
+    noting_errors,
     write_json,
 )
 from challenge.settings import GenerateSettings
@@ -48,13 +49,9 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     try:
         record = _logged_run(settings, books, run_dir, clock, timer)
     except ChallengeError:
-        discard_run_dir(run_dir)
+        if not _made_images(run_dir):
+            discard_run_dir(run_dir)
         raise
-    except OSError as error:
-        raise OutputError(
-            f"{error.filename or run_dir}: {error.strerror or error}; free the disk or give --out "
-            "another folder"
-        ) from error
     if settings.json:
         write_document(result_document(record))
     else:
@@ -83,22 +80,37 @@ def _logged_run(
     stop = StopRequest()
     with ExitStack() as stack:
         stack.enter_context(finish_on_signals(stop))
-        log = stack.enter_context(closing(EventLog(run_dir / "events.jsonl", clock)))
+        with explaining_os_errors(run_dir):
+            write_json(run_dir / "run.json", _start_record(settings))
+            log = stack.enter_context(closing(EventLog(run_dir / "events.jsonl", clock)))
         view = stack.enter_context(RunView(clock))
 
         def emit(event: Event) -> None:
             log.write(event)
             view.show(event)
 
-        start = {"schema_version": SCHEMA_VERSION, "verdict": None, "settings": asdict(settings)}
-        write_json(run_dir / "run.json", start)
         emit(_plan(settings, run_dir))
         record = _timed_run(settings, books, run_dir, clock, timer, emit, stop)
     if log.failure:
         record["warnings"].append(log.failure)
-    with noting_os_errors(record["warnings"]):
+    with noting_errors(record["warnings"]):
         write_json(run_dir / "run.json", record)
     return record
+
+
+def _start_record(settings: GenerateSettings) -> dict[str, Any]:
+    """What stands in run.json until the run is over, also of a run that was killed."""
+    return {"schema_version": SCHEMA_VERSION, "verdict": None, "settings": asdict(settings)}
+
+
+def _made_images(run_dir: Path) -> bool:
+    """Whether a journal holds any image, or cannot be read, so that it must not be deleted."""
+    from challenge.journal import Journal
+
+    try:
+        return any(Journal.open(path).batches for path in run_dir.glob("*.journal"))
+    except JournalError:
+        return True
 
 
 def _plan(settings: GenerateSettings, run_dir: Path) -> RunPlanned:
@@ -131,7 +143,6 @@ def _timed_run(
     from challenge.dataset_run import RunParts
     from challenge.environment import device_title, resolve_device, resolve_dtype
     from challenge.generators.loading import load_generator
-    from challenge.journal import Journal
     from challenge.run_record import run_record
     from challenge.runner import run_generate
 
@@ -148,8 +159,7 @@ def _timed_run(
         parts,
     )
     timer.begin("records")
-    made_images = any(Journal.open(path).batches for path in run_dir.glob("*.journal"))
-    if result.error is not None and not made_images:
+    if result.error is not None and not _made_images(run_dir):
         raise result.error
     return run_record(settings, books, result, parts, clock)
 
