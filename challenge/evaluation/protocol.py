@@ -23,8 +23,8 @@ from challenge.spec import EVALUATOR, DatasetSpec, Protocol
 
 TEST_BATCH = 256
 # 8 MB of activations a layer, 16 images at 32 px and 4 at 64, stay in a CPU's cache. Against whole
-# batches and AvgPool2d, medians of A B A B on 2 cores: 1.8 times the images a second at 32 px, 2.4
-# at 64 px (1.7 in chunks of 16). torch.compile would make 1.8 to 2.1 for 17 s and a C++ compiler.
+# batches and AvgPool2d on 2 cores (medians of A B A B, 2026-11) that is 1.2 to 1.6 times the images
+# a second at 32 px and 2.4 at 64 px while waiting threads sleep, 1.8 and 1.8 while they spin.
 CPU_CHUNK_PIXELS = 16 * 32 * 32
 
 
