@@ -123,19 +123,19 @@ class DatasetRun:
                 with self._parts.timer.phase("generate"):
                     self._generate()
             except ChallengeError as error:
-                self._note_fault(error)
+                self._note_fault(error, "packing what was made until then")
             try:
                 if self._scheduler.file_is_outdated:
                     self._write_file(final=True)
             except ChallengeError as error:
-                self._note_fault(error)
+                self._note_fault(error, f"the file of {self._file_s:.1f} s stands")
         return self._result()
 
-    def _note_fault(self, error: ChallengeError) -> None:
-        """Go on with the file that stands; without one ``error`` is raised again."""
+    def _note_fault(self, error: ChallengeError, consequence: str) -> None:
+        """Go on where a file stands; without one ``error`` is raised again."""
         if self._file is None:
             raise error
-        self._fault = f"{error}; the file of {self._file_s:.1f} s stands"
+        self._fault = f"{error}; {consequence}"
         self._parts.emit(Notice(self._fault, "warning"))
 
     def _generate(self) -> None:

@@ -9,7 +9,6 @@ nobody documents the order of its Tiny-ImageNet labels; sorted wnids are assumed
 """
 
 import os
-import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,24 +22,13 @@ from jaxtyping import Float, Int64, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from challenge.check import LOAD_ERRORS
 from challenge.class_names import OFFICIAL_CLASSES, class_order
 from challenge.errors import DataError
 from challenge.images import from_uint8
 from challenge.seeds import derive_seed
 from challenge.spec import DatasetName, DatasetSpec, LabelOrder
 from challenge.submission import normalize
-
-# What torch.load and the look into what it gives raise on a file of another kind.
-LOAD_ERRORS = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    pickle.UnpicklingError,
-)
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,9 @@ def test_a_model_that_breaks_down_leaves_all_that_was_made_in_the_file(run: Run)
     generator = FakeGenerator(run.clock, image_s=0.05, spoil=spoil)
     done = run(generator, limit_s=60.0, augment="none").datasets[0]
     assert done.fault is not None
-    assert done.fault.startswith("the model failed: CUDA error: unspecified launch failure;")
+    assert done.fault == (
+        "the model failed: CUDA error: unspecified launch failure; packing what was made until then"
+    )
     assert done.file.ipc == done.generated_per_class > 1
 
 
