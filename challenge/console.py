@@ -204,9 +204,9 @@ class RunView(_ProgressView):
             self._say(f"{TITLES[event.dataset]}: generating, {left_s:.1f} s left")
 
     def _batch(self, event: BatchFinished) -> None:
-        state = f"{event.made:,} images, {event.images_per_s:.1f}/s, {event.ipc} a class so far"
-        if event.projected_ipc is not None:
-            state += f", {event.projected_ipc} projected in the file"
+        state = f"{event.made:,} images, {event.images_per_s:.3g}/s, {event.ipc} a class"
+        if event.projected_ipc is not None:  # in the file, variants included
+            state += f", {event.projected_ipc} projected"
         self._progress.update(self._tasks[event.dataset], state=state)
         if not self._live and self._clock() >= self._next_line_s:
             times = self._deadlines[event.dataset]
@@ -221,10 +221,11 @@ class RunView(_ProgressView):
             self._say(f"{TITLES[event.dataset]}: {kind}, {count}, in {event.seconds:.2f} s")
 
     def _dataset_finished(self, event: DatasetFinished) -> None:
-        state = f"{event.generated:,} images, {event.ipc} a class in the file; {event.why}"
+        state = f"{event.generated:,} images, {event.ipc} a class in the file"
         self._progress.update(self._tasks[event.dataset], state=state, done_s=event.elapsed_s)
         if not self._live:
-            self._say(f"{TITLES[event.dataset]}: done in {event.elapsed_s:.1f} s, {state}")
+            text = f"done in {event.elapsed_s:.1f} s, {state}; {event.why}"
+            self._say(f"{TITLES[event.dataset]}: {text}")
 
 
 def verdict_panel(verdict: str, lines: Sequence[str], table: Table | None = None) -> Panel:

@@ -57,7 +57,7 @@ def test_in_a_log_file_progress_is_a_few_lines_and_not_one_a_batch(clock: FakeCl
             view.show(batch(made))
     progress = [line for line in text_of(console).splitlines() if "projected" in line]
     assert 3 <= len(progress) <= 5
-    assert "50 projected in the file" in progress[-1]
+    assert "50 projected" in progress[-1]
     assert " s left" in progress[-1]
 
 
@@ -92,7 +92,7 @@ def test_on_a_terminal_there_is_a_bar_with_the_time_left(clock: FakeClock, width
         view.show(batch(800))
     text = text_of(console)
     assert "8:45 left" in text
-    assert "800 images, 80.0/s" in text
+    assert "800 images, 80/s, 8 a class, 50 projected" in text
     assert max(len(line) for line in text.splitlines()) < 4 * width
 
 
