@@ -225,7 +225,7 @@ class DatasetRun:
         except SubmissionError as error:
             if self._file is None:
                 raise
-            self._scheduler.file_failed(self._parts.clock() - started_s)
+            self._scheduler.file_tried(self._parts.clock() - started_s)
             self._parts.emit(Notice(f"going on with the file that stands: {error}", "warning"))
 
     def _write_file(self, *, final: bool) -> None:

@@ -137,11 +137,10 @@ def _first_batch_costs(
 ) -> tuple[BatchCost, BatchSizer]:
     """Warm up with one image, then time another, unless the first took too long."""
     cost = BatchCost()
+    prompts, image_size = [book.prompts_for(0)[0]], generator.image_size(spec.image_size)
     for _ in range(2):
         started_s = parts.clock()
-        images = generator.generate(
-            [book.all_prompts()[0]], [0], generator.image_size(spec.image_size)
-        )
+        images = generator.generate(prompts, [0], image_size)
         to_uint8(shrink(images, spec.image_size)).cpu()
         seconds = parts.clock() - started_s
         if seconds > settings.limit_s / 20:

@@ -213,9 +213,9 @@ class Scheduler:
         """A file of all that was made so far, ``images`` in it, took so long."""
         self._costs.pack.observe(images, seconds)
         self._generated_in_file = self.generated
-        self.file_failed(seconds)
+        self.file_tried(seconds)
 
-    def file_failed(self, seconds: float) -> None:
+    def file_tried(self, seconds: float) -> None:
         """So much time went into a file, written or not: wait until twice as much is made."""
         self._files_s += seconds
         self._next_file_at = 2 * self.generated
