@@ -16,7 +16,7 @@ from challenge.packing import Packer
 from challenge.seeds import derive_seed
 from challenge.settings import AugmentPreset
 from challenge.spec import CIFAR100
-from challenge.submission import normalize
+from challenge.submission import SubmissionWriter, normalize
 
 
 class Images:
@@ -84,3 +84,36 @@ def test_what_stood_before_is_kept_when_the_deadline_has_passed(tmp_path: Path) 
         packer.write(Images(2), FilePlan(1), path, deadline_s=1.0)
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["cifar100.pt"]
+
+
+def test_a_file_whose_sync_outlasts_the_deadline_is_not_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    packer = Packer(CIFAR100, "none", 0, torch.device("cpu"), PhaseTimer(clock, ""))
+    path = tmp_path / "cifar100.pt"
+    packer.write(Images(1), FilePlan(1), path, deadline_s=1.0)
+    before = path.read_bytes()
+    real = SubmissionWriter.sync
+
+    def slow_sync(writer: SubmissionWriter) -> None:
+        real(writer)
+        clock.advance(0.95)  # within the second, but too near its end for the rename
+
+    monkeypatch.setattr(SubmissionWriter, "sync", slow_sync)
+    with pytest.raises(TooLateError, match="before the deadline"):
+        packer.write(Images(2), FilePlan(1), path, deadline_s=1.0)
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["cifar100.pt"]
+
+
+def test_nothing_is_read_or_augmented_after_the_deadline(tmp_path: Path) -> None:
+    class Unread(Images):
+        def read(self, class_index: int) -> Tensor:
+            raise AssertionError("read after the deadline")
+
+    clock = FakeClock()
+    clock.advance(2.0)
+    packer = Packer(CIFAR100, "none", 0, torch.device("cpu"), PhaseTimer(clock, ""))
+    with pytest.raises(TooLateError):
+        packer.write(Unread(1), FilePlan(1), tmp_path / "cifar100.pt", deadline_s=1.0)
