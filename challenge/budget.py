@@ -59,6 +59,10 @@ class PhaseTimer:
         """Count from here on as ``name``, until another phase begins."""
         self._switch((self._scope, name))
 
+    def add(self, owner: str, name: str, seconds: float) -> None:
+        """Count ``seconds`` that this timer did not see, such as those of an earlier process."""
+        self._seconds[owner, name] += seconds
+
     def totals_s(self, owner: str = "") -> dict[str, float]:
         """Seconds of each phase up to now: of ``owner``, or of what all share."""
         self._switch(self._current)
@@ -106,31 +110,52 @@ class Deadline:
 class BatchCost:
     """Seconds of a batch, by its size.
 
-    The pessimistic cost of a size is its 95 % quantile of the last 64 batches, times ``margin``. A
-    size that was never run costs as much per image as the nearest one that was, which is an upper
-    bound when it is larger.
+    The pessimistic cost of a size is the 90 % quantile of its last 64 batches, times ``margin``.
+    One stall is so forgotten after ten batches. The first batch of a size may hold one-off costs;
+    once four others are known it does not count. A size that was never run lies on the line between
+    its neighbours; below the smallest it costs as much as that, above the largest as much per
+    image.
     """
 
     margin = 1.1
 
     def __init__(self) -> None:
+        self._first_s: dict[int, float] = {}
         self._seconds: dict[int, deque[float]] = {}
 
     def observe(self, size: int, seconds: float) -> None:
         """One batch of ``size`` images took so long."""
-        self._seconds.setdefault(size, deque(maxlen=64)).append(seconds)
+        if size in self._first_s:
+            self._seconds[size].append(seconds)
+        else:
+            self._first_s[size], self._seconds[size] = seconds, deque(maxlen=64)
 
     def fastest_s_per_image(self) -> float:
         """The best rate seen so far; ``ValueError`` before the first batch."""
-        return min(min(times) / size for size, times in self._seconds.items())
+        return min(min(self._known(size)) / size for size in self._first_s)
 
     def pessimistic_s(self, size: int) -> float:
         """What a batch of ``size`` images may take; ``ValueError`` before the first batch."""
-        if not self._seconds:
+        if not self._first_s:
             raise ValueError("no batch was observed yet")
-        nearest = min(self._seconds, key=lambda known: (abs(known - size), -known))
-        scale = max(1.0, size / nearest)
-        return self.margin * scale * upper_quantile(self._seconds[nearest], 0.95)
+        below = max((known for known in self._first_s if known <= size), default=None)
+        above = min((known for known in self._first_s if known >= size), default=None)
+        if above is None:
+            assert below is not None  # a size is known
+            return self.margin * self._upper_s(below) * size / below
+        above_s = self._upper_s(above)
+        if below is None or below == above:
+            return self.margin * above_s
+        below_s = self._upper_s(below)
+        on_the_line = below_s + (above_s - below_s) * (size - below) / (above - below)
+        return self.margin * max(on_the_line, below_s)
+
+    def _upper_s(self, size: int) -> float:
+        return upper_quantile(self._known(size), 0.9)
+
+    def _known(self, size: int) -> list[float]:
+        later = list(self._seconds[size])
+        return later if len(later) >= 4 else [self._first_s[size], *later]
 
 
 class PackCost:
@@ -161,9 +186,28 @@ class PackCost:
         on_the_line = min(seconds) + (its_seconds - min(seconds)) * images / largest
         return max(on_the_line, *seconds)
 
-    def pessimistic_s(self, images: int) -> float:
-        """What must be kept in reserve for a file of ``images``."""
-        return self.floor_s + self.margin * self.expected_s(images)
+    def pessimistic_s(self, images: int, caution: float = 1.0) -> float:
+        """What must be kept in reserve for a file of ``images``.
+
+        With less ``caution`` than 1 that much of what is kept beyond the expected time.
+        """
+        expected_s = self.expected_s(images)
+        return expected_s + caution * (self.floor_s + (self.margin - 1) * expected_s)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something that costs time first and makes the rest of a data set faster, taken or not."""
+
+    what: str
+    speed_up: float
+    cost_s: float
+    left_s: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether more is won in the time left than is spent: left x (1 - 1 / speed-up) > cost."""
+        return self.left_s * (1 - 1 / self.speed_up) > self.cost_s
 
 
 def upper_quantile(values: Sequence[float] | deque[float], share: float) -> float:

@@ -16,13 +16,10 @@ from typing import Annotated
 
 import tyro
 
-from challenge.environment import (
-    RunClock,
-    clock_since_now,
-    clock_since_process_start,
-    let_waiting_threads_sleep,
-)
+from challenge.clock import RunClock, clock_since_now, clock_since_process_start
+from challenge.environment import let_waiting_threads_sleep
 from challenge.errors import ChallengeError
+from challenge.resume import recorded_settings
 from challenge.settings import BenchmarkSettings, CheckSettings, EvaluateSettings, GenerateSettings
 from challenge.stop import StopNow
 
@@ -45,13 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     clock = clock_since_process_start() if argv is None else clock_since_now()
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        settings = tyro.cli(
-            Command,
-            prog="challenge" if Path(sys.argv[0]).name == "challenge" else "run_challenge.py",
-            description="Timed generative dataset distillation: class labels in, training set out.",
-            args=arguments,
-            config=STYLE,
-        )
+        settings = _parse(arguments)
+        if isinstance(settings, GenerateSettings) and settings.resume:
+            settings = _parse(arguments, defaults=recorded_settings(settings.resume))
         return _run(settings, clock)
     except ChallengeError as error:
         return _fail(error, as_json="--json" in arguments)
@@ -63,6 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as exit_:  # tyro: --help is 0, wrong usage 2
         return int(exit_.code or 0)
+
+
+def _parse(arguments: Sequence[str], defaults: GenerateSettings | None = None) -> Command:
+    """The command line as settings; what it leaves away is taken from ``defaults``, if given."""
+    given: Command = tyro.cli(
+        Command,
+        prog="challenge" if Path(sys.argv[0]).name == "challenge" else "run_challenge.py",
+        description="Timed generative dataset distillation: class labels in, training set out.",
+        args=arguments,
+        config=STYLE,
+        default=tyro.MISSING_NONPROP if defaults is None else defaults,
+    )
+    return given
 
 
 def _run(settings: Command, clock: RunClock) -> int:

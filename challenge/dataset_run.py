@@ -2,11 +2,12 @@
 
 The first valid file is written after the first complete round. It is replaced now and then while
 that costs under one per cent of the time; these files also teach the scheduler what the last one
-will cost. A file that was finished in time is never replaced by one that would be late.
+will cost. A file that was finished in time is never replaced by one that would be late. When this
+process does not get so far, the guard writes the file, and it is taken over here.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,48 +16,24 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from challenge.budget import Clock, PhaseTimer
-from challenge.errors import (
-    ChallengeError,
-    GenerationError,
-    SubmissionError,
-)
+from challenge.errors import ChallengeError, GenerationError, SubmissionError, TooLateError
 from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, Notice
 from challenge.generators.base import ImageGenerator
+from challenge.guard.handle import Guard
 from challenge.images import shrink, to_uint8
 from challenge.journal import JournalBatch, JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
-from challenge.scheduler import ImageRequest, Scheduler
+from challenge.rounds import ImageRequest
+from challenge.run_state import DatasetResult, RunState, StandingFile
+from challenge.scheduler import Scheduler
 from challenge.seeds import derive_seed
 from challenge.spec import DatasetSpec
-from challenge.stop import StopRequest
-from challenge.submission import SubmissionFile
+from challenge.stop import StopRequest, interrupting_after
 
 MAX_REJECTED_SHARE = 0.1
+MAX_FAILURES = 3  # of the model, one after the other
 BLACK = 2 / 255  # an image with no brighter value than this is black
-
-
-@dataclass(frozen=True)
-class DatasetResult:
-    """A data set that is done: its file, what is in it and where its seconds went."""
-
-    dataset: str
-    file: SubmissionFile
-    generated: int
-    generated_per_class: int
-    rejected: int
-    batch_size: int
-    images_per_s: float
-    why_stopped: str
-    fault: str | None
-    start_s: float
-    end_s: float
-    deadline_s: float
-
-    @property
-    def late_s(self) -> float:
-        """Seconds past the deadline at which the file was safe on disk; 0 when it was in time."""
-        return max(0.0, self.end_s - self.deadline_s)
 
 
 @dataclass(frozen=True)
@@ -70,6 +47,8 @@ class RunParts:
     timer: PhaseTimer
     emit: Emit
     stop: StopRequest
+    guard: Guard
+    state: RunState
 
 
 class PromptDeck:
@@ -106,41 +85,72 @@ class DatasetRun:
         self._deck = PromptDeck(book, parts.run_seed)
         self._image_size = generator.image_size(spec.image_size)
         self._path = parts.run_dir / spec.file_name
-        self._file: SubmissionFile | None = None
-        self._fault: str | None = None
-        self._file_s = 0.0  # when it was safe on disk
+        self._resumed = scheduler.generated
+        self._failures = 0
+        self._errors: list[ChallengeError] = []
+        self._standing = parts.state.datasets[spec.name].standing
 
     def run(self) -> DatasetResult:
         """Fill the journal and the submission; returns when the last file is safe on disk.
 
-        When the disk refuses, the model fails, or the last file would be late, the best file that
-        is in time is the result, and ``fault`` says why. When there is none yet, raises what
-        happened: ``BudgetError`` (not even one image of each class), ``GenerationError``,
+        When the disk refuses, the model fails or stalls, or the last file would be late, the best
+        file that is in time is the result, and ``fault`` says why. When there is none, raises what
+        happened first: ``BudgetError`` (not even one image of each class), ``GenerationError``,
         ``JournalError`` or ``SubmissionError``.
         """
         with self._parts.timer.scope(self._spec.name):
             try:
-                with self._parts.timer.phase("generate"):
-                    self._generate()
-            except ChallengeError as error:
-                self._note_fault(error, "packing what was made until then")
-            try:
-                if self._scheduler.file_is_outdated:
-                    self._write_file(final=True)
-            except ChallengeError as error:
-                self._note_fault(error, f"the file of {self._file_s:.1f} s stands")
-        return self._result()
+                self._attempt(self._generate_all)
+                self._attempt(self._write_last_file)
+                self._take_over_guards_file()
+                if self._standing is None:
+                    raise self._errors[0]
+                return self._result(self._standing)
+            finally:
+                self._parts.guard.watch(None)
 
-    def _note_fault(self, error: ChallengeError, consequence: str) -> None:
-        """Go on where a file stands; without one ``error`` is raised again."""
-        if self._file is None:
-            raise error
-        self._fault = f"{error}; {consequence}"
-        self._parts.emit(Notice(self._fault, "warning"))
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Do it; what goes wrong is kept, since a file may stand all the same."""
+        try:
+            action()
+        except ChallengeError as error:
+            self._errors.append(error)
+            if self._standing:
+                text = f"{error}; the file of {self._standing.end_s:.1f} s stands"
+                self._parts.emit(Notice(text, "warning"))
+
+    def _generate_all(self) -> None:
+        with self._parts.timer.phase("generate"):
+            self._generate()
+
+    def _write_last_file(self) -> None:
+        if not self._scheduler.file_is_outdated or not self._scheduler.file_plan().ipc:
+            return
+        try:
+            self._write_file(final=True)
+        except SubmissionError as error:
+            if self._parts.device.type == "cpu":
+                raise
+            self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
+            self._packer.device = torch.device("cpu")
+            self._write_file(final=True)
+
+    def _take_over_guards_file(self) -> None:
+        """Where the guard had to act, its file is the one that stands if it holds more."""
+        report = self._parts.guard.report(self._spec.name, self._scheduler.deadline.end_s)
+        file = StandingFile.of_guard(report) if report else None
+        if file and (self._standing is None or file.rounds > self._standing.rounds):
+            self._stands(file)
+
+    def _stands(self, standing: StandingFile) -> None:
+        self._standing = standing
+        self._parts.state.file_stands(self._spec.name, standing)
 
     def _generate(self) -> None:
+        self._parts.guard.watch(self._scheduler.watch(self._spec.name))
         while batch := self._scheduler.next_batch(self._parts.clock()):
             self._make(batch)
+            self._parts.guard.watch(self._scheduler.watch(self._spec.name))
             if self._parts.stop.signal_name:
                 self._finish_now(self._parts.stop.signal_name)
             elif self._scheduler.file_is_due(self._parts.clock()):
@@ -159,30 +169,41 @@ class DatasetRun:
         """Make, judge and journal one batch, and tell the scheduler what came of it."""
         started_s = self._parts.clock()
         try:
-            thumbnails, usable = self._thumbnails(batch)
+            with interrupting_after(self._scheduler.interrupt_at_s() - started_s):
+                thumbnails, usable = self._thumbnails(batch)
         except torch.OutOfMemoryError:
             thumbnails, usable = None, []  # the memory is free once the exception is gone
         except RuntimeError as error:
-            first_line = str(error).strip().partition("\n")[0]
-            raise GenerationError(f"the model failed: {first_line}") from error
+            self._try_again(batch, error)
+            return
         if thumbnails is None:
             self._halve(batch)
             return
+        self._failures = 0
         accepted = [request for request, good in zip(batch, usable, strict=True) if good]
         rejected = [request for request, good in zip(batch, usable, strict=True) if not good]
-        if accepted:
-            self._journal.append(
-                JournalBatch(
-                    class_indices=[request.class_index for request in accepted],
-                    round_indices=[request.round_index for request in accepted],
-                    attempts=[request.attempt for request in accepted],
-                    images=thumbnails[torch.tensor(usable)],
-                )
+        self._journal.append(
+            JournalBatch(
+                accepted=[request.place for request in accepted],
+                images=thumbnails[torch.tensor(usable)],
+                rejected=[request.place for request in rejected],
             )
-        seconds = self._parts.clock() - started_s
-        self._scheduler.finished(accepted, rejected, seconds)
+        )
+        now_s = self._parts.clock()
+        self._scheduler.finished(accepted, rejected, now_s - started_s, now_s)
         self._require_mostly_usable()
-        self._tell_batch(len(batch), len(rejected), seconds)
+        self._tell_batch(len(batch), len(rejected), now_s - started_s)
+
+    def _try_again(self, batch: Sequence[ImageRequest], error: RuntimeError) -> None:
+        """Make the same batch once more; a model that fails again and again is an error."""
+        self._failures += 1
+        first_line = str(error).strip().partition("\n")[0] or type(error).__name__
+        if self._failures >= MAX_FAILURES:
+            raise GenerationError(
+                f"the model failed {self._failures} times running: {first_line}"
+            ) from error
+        self._scheduler.try_again(batch)
+        self._parts.emit(Notice(f"the model failed, trying again: {first_line}", "warning"))
 
     def _thumbnails(
         self, batch: Sequence[ImageRequest]
@@ -213,7 +234,7 @@ class DatasetRun:
             generator = self._generator.description
             raise GenerationError(
                 f"{self._scheduler.rejected} of {made} images were NaN or black "
-                f"(model {generator.model}, {generator.dtype}); "
+                f"(model {generator.model}, {generator.dtype}, decoder {generator.decoder}); "
                 "try --dtype float32 or bfloat16"
             )
 
@@ -223,7 +244,7 @@ class DatasetRun:
         try:
             self._write_file(final=False)
         except SubmissionError as error:
-            if self._file is None:
+            if self._standing is None:
                 raise
             self._scheduler.file_tried(self._parts.clock() - started_s)
             self._parts.emit(Notice(f"going on with the file that stands: {error}", "warning"))
@@ -233,16 +254,20 @@ class DatasetRun:
         started_s = self._parts.clock()
         plan, deadline_s = self._scheduler.file_plan(), self._scheduler.deadline.end_s
         with self._parts.timer.phase("write"):
-            source = self._journal.reader()
-            self._file = self._packer.write(source, plan, self._path, deadline_s)
-        self._file_s = self._parts.clock()
-        seconds = self._file_s - started_s
-        self._scheduler.file_written(self._file.images, seconds)
-        self._parts.emit(FileWritten(self._spec.name, plan.ipc, self._file.images, seconds, final))
+            if not self._parts.guard.claim(self._journal.path):
+                raise TooLateError(f"{self._path} is packed by the guard already")
+            file = self._packer.write(self._journal.reader(), plan, self._path, deadline_s)
+            if not final:
+                self._parts.guard.unclaim()
+        now_s = self._parts.clock()
+        self._scheduler.file_written(file.images, now_s - started_s)
+        self._stands(StandingFile(file, min(self._scheduler.counts), now_s))
+        self._parts.emit(
+            FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)
+        )
 
     def _tell_batch(self, size: int, rejected: int, seconds: float) -> None:
         scheduler, now_s = self._scheduler, self._parts.clock()
-        generate_s = self._parts.timer.totals_s(self._spec.name)["generate"]
         self._parts.emit(
             BatchFinished(
                 dataset=self._spec.name,
@@ -252,39 +277,56 @@ class DatasetRun:
                 made=scheduler.generated,
                 ipc=min(scheduler.counts),
                 projected_ipc=scheduler.projected_ipc(now_s),
-                images_per_s=scheduler.generated / generate_s,
+                images_per_s=self._images_per_s(),
             )
         )
 
-    def _result(self) -> DatasetResult:
-        assert self._file is not None  # run() wrote it
+    def _images_per_s(self) -> float:
+        """Of this process, while it generates."""
+        generate_s = self._parts.timer.totals_s(self._spec.name).get("generate", 0.0)
+        made = self._scheduler.generated - self._resumed
+        return made / generate_s if made else 0.0
+
+    def _result(self, standing: StandingFile) -> DatasetResult:
         scheduler = self._scheduler
         result = DatasetResult(
             dataset=self._spec.name,
-            file=self._file,
+            file=standing.file,
             generated=scheduler.generated,
             generated_per_class=min(scheduler.counts),
             rejected=scheduler.rejected,
             batch_size=scheduler.batch_size,
-            images_per_s=scheduler.generated
-            / self._parts.timer.totals_s(self._spec.name)["generate"],
-            why_stopped=self._fault or scheduler.stopped_because,
-            fault=self._fault,
-            start_s=self._scheduler.deadline.start_s,
-            end_s=self._file_s,
-            deadline_s=self._scheduler.deadline.end_s,
+            images_per_s=self._images_per_s(),
+            why_stopped=self._why_stopped(),
+            fault=self._fault(standing),
+            choices=tuple(scheduler.choices),
+            start_s=scheduler.deadline.start_s,
+            end_s=standing.end_s,
+            deadline_s=scheduler.deadline.end_s,
         )
         self._parts.emit(
             DatasetFinished(
                 result.dataset,
                 str(self._path),
-                self._file.ipc,
+                result.file.ipc,
                 result.generated,
                 result.end_s - result.start_s,
                 result.why_stopped,
             )
         )
         return result
+
+    def _why_stopped(self) -> str:
+        return str(self._errors[0]) if self._errors else self._scheduler.stopped_because
+
+    def _fault(self, standing: StandingFile) -> str | None:
+        """What went wrong although a file stands, and which file that is."""
+        parts = [str(error) for error in self._errors]
+        if standing.by_guard:
+            parts.append(f"the guard packed {standing.rounds} rounds, since {standing.by_guard}")
+        if not parts:
+            return None
+        return "; ".join([*parts, f"the file of {standing.end_s:.1f} s stands"])
 
 
 def are_usable(images: Float[Tensor, "B 3 H W"]) -> Bool[Tensor, " B"]:

@@ -1,20 +1,12 @@
-"""The machine this run is on: its clock, its device, and what a record must say about both.
-
-The run's clock is CLOCK_BOOTTIME where there is one, since it goes on while a machine is suspended,
-as the clock of whoever waits for the submission does.
-"""
+"""The machine this run is on: its device, and what a record must say about it."""
 
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from challenge.budget import Clock
 from challenge.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -34,60 +26,6 @@ def let_waiting_threads_sleep() -> None:
     A policy that the user has set is kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-@dataclass(frozen=True)
-class RunClock:
-    """A clock in seconds; ``source`` names what it reads, ``zero`` where it starts."""
-
-    read: Clock
-    source: str
-    zero: str
-
-    def __call__(self) -> float:
-        """Seconds since the clock's zero."""
-        return self.read()
-
-
-def clock_since_process_start() -> RunClock:
-    """A clock whose zero is the start of this operating-system process; call it first of all.
-
-    Linux tells the start in ticks (1/100 s) after boot in field 22 of /proc/self/stat
-    (proc_pid_stat(5)). Where that cannot be read, the clock starts now and says so.
-
-    A shell may turn itself into this program by exec, as bash does with the last command of
-    ``bash -c "pip install ... && python ..."``; the process is then as old as the shell. It shows
-    by the children it has waited for, which a program at its first line has not. The zero is then
-    the first line less the CPU seconds used before it and half a second for the interpreter's own
-    start from disk.
-    """
-    try:
-        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        start_s = int(after_name[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return clock_since_now()
-    if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0:
-        start_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.process_time() - 0.5
-        return _boottime_clock(start_s, zero="start of the program in a process that was a shell")
-    return _boottime_clock(start_s, zero="process start")
-
-
-def clock_since_now() -> RunClock:
-    """A clock whose zero is this call, for a run inside a process that has lived before."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return _boottime_clock(time.clock_gettime(time.CLOCK_BOOTTIME), zero="start of the command")
-    start_s = time.monotonic()
-    return RunClock(
-        lambda: time.monotonic() - start_s, source="monotonic", zero="start of the command"
-    )
-
-
-def _boottime_clock(start_s: float, zero: str) -> RunClock:
-    return RunClock(
-        lambda: time.clock_gettime(time.CLOCK_BOOTTIME) - start_s,
-        source="CLOCK_BOOTTIME",
-        zero=zero,
-    )
 
 
 def resolve_device(name: str) -> "torch.device":

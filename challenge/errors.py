@@ -7,6 +7,7 @@
     |-- SubmissionError           a submission file cannot be written, or is not valid
     |-- JournalError              the images already made cannot be read back
     |-- GenerationError           the model makes no usable images
+    |   `-- StalledError          a batch did not end in time
     |-- BudgetError               the time limit does not allow what was asked for
     |   `-- TooLateError          a file was not finished before the deadline
     `-- UsageError                exit code 2: the command line asks for what cannot be
@@ -46,6 +47,10 @@ class JournalError(ChallengeError):
 
 class GenerationError(ChallengeError):
     """The model makes no usable images (NaN, black, out of memory at a batch of one)."""
+
+
+class StalledError(GenerationError):
+    """A batch did not end while there was time to pack what was made before."""
 
 
 class BudgetError(ChallengeError):

@@ -7,6 +7,11 @@ count, as variant j divided by count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+
+from challenge.spec import DatasetSpec
+
+FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,36 @@ def variants_for(base_ipc: int) -> int:
     return 1 if base_ipc <= 100 else 0
 
 
-def plan_file(counts: Sequence[int], target_ipc: int | None, *, augment: bool) -> FilePlan:
+@dataclass(frozen=True)
+class FileCeiling:
+    """The most images of a class that a file may hold, and what would have to be larger."""
+
+    ipc: int
+    because: str
+
+
+def file_ceiling(spec: DatasetSpec, max_file_gib: float, free_bytes: int) -> FileCeiling:
+    """What ``--max-file-gib`` and the free bytes of the disk allow.
+
+    On the disk an image takes its pixels as bytes in the journal, four times that in the file, and
+    again half of it in the file of half as many images that stands until the new one is whole. A
+    twentieth of the disk is left alone.
+    """
+    class_bytes = spec.num_classes * prod(spec.image_shape)
+    by_setting = int(max_file_gib * 2**30) // (FLOAT32_BYTES * class_bytes)
+    by_disk = int(0.95 * free_bytes) // (class_bytes * (1 + FLOAT32_BYTES + FLOAT32_BYTES // 2))
+    if by_disk < by_setting:
+        return FileCeiling(by_disk, f"the disk has {free_bytes / 2**30:.1f} GiB free")
+    return FileCeiling(by_setting, f"--max-file-gib is {max_file_gib:g}")
+
+
+def plan_file(
+    counts: Sequence[int], target_ipc: int | None, *, augment: bool, most_ipc: int | None = None
+) -> FilePlan:
     """The largest balanced file from ``counts`` distinct images a class, or ``target_ipc``.
 
     With ``augment`` an incomplete last round is completed by variants; without, it stays out of the
-    file.
+    file. It never holds more than ``most_ipc`` a class, variants included.
     """
     if not augment:
         ipc = min(counts)
@@ -44,4 +74,4 @@ def plan_file(counts: Sequence[int], target_ipc: int | None, *, augment: bool) -
         ipc = 0
     else:
         ipc = max(counts) * (1 + variants_for(max(counts)))
-    return FilePlan(ipc if target_ipc is None else min(ipc, target_ipc))
+    return FilePlan(min(bound for bound in (ipc, target_ipc, most_ipc) if bound is not None))

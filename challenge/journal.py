@@ -5,7 +5,7 @@ A loss of power also costs what was not yet forced to disk, about a second. A cu
 dropped whole, so that a resumed run repeats its batch as it was. The format: journal_format.py.
 
     with JournalWriter(path, {"model": "sdxl-turbo", "seed": 0}, spec.image_shape) as writer:
-        writer.append(JournalBatch([4, 7], [0, 0], [0, 0], images))
+        writer.append(JournalBatch([(4, 0, 0), (7, 0, 0)], images))
         fours = writer.reader().read(4)
 """
 
@@ -34,6 +34,7 @@ from challenge.journal_format import (
     find_record,
     read_record,
 )
+from challenge.rounds import Place
 
 SYNC_INTERVAL_S = 1.0
 
@@ -120,17 +121,16 @@ class Journal:
 
     def _add(self, record: RecordedBatch) -> None:
         image_bytes = math.prod(self.image_shape)
-        indices = zip(record.class_indices, record.round_indices, record.attempts, strict=True)
-        for place, (class_index, round_index, attempt) in enumerate(indices):
+        for number, (class_index, round_index, attempt) in enumerate(record.accepted):
             rounds = self._places.setdefault(class_index, {})
             if attempt >= rounds.get(round_index, (0, 0))[0]:
-                rounds[round_index] = (attempt, record.pixels_at + place * image_bytes)
+                rounds[round_index] = (attempt, record.pixels_at + number * image_bytes)
         self.batches.append(record)
         self.valid_bytes = record.end
 
     def _refuse_damage_before(self, record_at: int | None) -> None:
         if record_at is not None:
-            images = sum(len(batch.attempts) for batch in self.batches)
+            images = sum(len(batch.accepted) for batch in self.batches)
             raise JournalError(
                 f"{self.path}: bytes {self.valid_bytes} to {record_at} are damaged, but a batch "
                 "follows, expected damage at the end only; look after the disk, or cut the file to "
@@ -140,17 +140,20 @@ class Journal:
 
 @dataclass(frozen=True)
 class JournalBatch:
-    """Images made together, and what each one is. Once appended they must not be changed."""
+    """Images made together, what each one is, and what was rejected beside them.
 
-    class_indices: Sequence[int]
-    round_indices: Sequence[int]
-    attempts: Sequence[int]
+    Once appended it must not be changed.
+    """
+
+    accepted: Sequence[Place]
     images: UInt8[Tensor, "B 3 S S"]
+    rejected: Sequence[Place] = ()
 
     def __post_init__(self) -> None:
-        counts = [len(self.class_indices), len(self.round_indices), len(self.attempts)]
-        if len(self.images) == 0 or counts != [len(self.images)] * 3:
-            raise ValueError(f"{len(self.images)} images, classes/rounds/attempts of {counts}")
+        if len(self.accepted) != len(self.images):
+            raise ValueError(f"{len(self.images)} images, and {len(self.accepted)} places for them")
+        if not self.accepted and not self.rejected:
+            raise ValueError("a batch of no images")
 
 
 class JournalWriter:
@@ -172,7 +175,7 @@ class JournalWriter:
         sync_interval_s: float = SYNC_INTERVAL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
+        self.path = path
         self._journal = _create_or_continue(path, JournalHeader(image_shape, header))
         self._sync_interval_s, self._clock = sync_interval_s, clock
         self._synced_s = clock()
@@ -191,6 +194,11 @@ class JournalWriter:
         self._thread.start()
 
     @property
+    def batches(self) -> list[RecordedBatch]:
+        """What was in the journal when it was continued."""
+        return self._journal.batches
+
+    @property
     def written(self) -> int:
         """Images that this writer handed to the operating system."""
         self._raise_if_failed()
@@ -200,7 +208,7 @@ class JournalWriter:
         """Hand a batch over; waits while two are in flight."""
         self._raise_if_failed()
         if not self._thread.is_alive():
-            raise ValueError(f"{self._path} is closed")
+            raise ValueError(f"{self.path} is closed")
         if batch.images.shape[1:] != self._journal.image_shape:
             found, expected = tuple(batch.images.shape[1:]), self._journal.image_shape
             raise ValueError(f"images of shape {found}, expected {expected}")
@@ -239,7 +247,7 @@ class JournalWriter:
 
     def _raise_if_failed(self) -> None:
         if self._error:
-            raise _cannot("write", self._path, self._error) from self._error
+            raise _cannot("write", self.path, self._error) from self._error
 
     def _work(self) -> None:
         """The thread; after an error it goes on taking batches, so that no caller waits for it."""
@@ -267,9 +275,7 @@ class JournalWriter:
                 self._error = error
 
     def _write(self, batch: JournalBatch) -> None:
-        record = encode_record(
-            batch.class_indices, batch.round_indices, batch.attempts, batch.images
-        )
+        record = encode_record(batch.accepted, batch.rejected, batch.images)
         left = memoryview(record)
         while left:
             left = left[self._file.write(left) :]

@@ -1,8 +1,8 @@
 """The bytes of a journal: a header line, then a record a batch, each guarded by its CRC.
 
     one line of JSON: format, version, image_shape, settings
-    record:  magic 8 bytes, number of images B, crc32 of these 12 bytes
-             class B times, round B times, attempt B times (int32)
+    record:  magic 8 bytes, number of images B, number of rejected R, crc32 of these 16 bytes
+             class, round, attempt (int32): B times each, then R times each
              pixels, B x 3 x S x S (uint8)
              crc32 of indices and pixels
 
@@ -23,10 +23,12 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from challenge.rounds import Place
+
 FORMAT = "challenge-journal"
-VERSION = 1
+VERSION = 2
 MAGIC = b"\x93BATCH\r\n"
-HEAD = struct.Struct("<8sII")
+HEAD = struct.Struct("<8sIII")
 CRC = struct.Struct("<I")
 INDEX_BYTES = 3 * 4  # of an image: class, round, attempt
 LONGEST_HEADER_BYTES = 2**20
@@ -66,24 +68,24 @@ class JournalHeader:
 
 @dataclass(frozen=True)
 class RecordedBatch:
-    """A batch in the file: what its images are, the byte where their pixels start, its end."""
+    """A batch in the file: what its images are, the byte where their pixels start, its end.
 
-    class_indices: tuple[int, ...]
-    round_indices: tuple[int, ...]
-    attempts: tuple[int, ...]
+    ``rejected`` were made with them and thrown away, so a resumed run knows the batch as a whole.
+    """
+
+    accepted: tuple[Place, ...]
+    rejected: tuple[Place, ...]
     pixels_at: int
     end: int
 
 
 def encode_record(
-    class_indices: Sequence[int],
-    round_indices: Sequence[int],
-    attempts: Sequence[int],
-    images: UInt8[Tensor, "B 3 S S"],
+    accepted: Sequence[Place], rejected: Sequence[Place], images: UInt8[Tensor, "B 3 S S"]
 ) -> bytes:
     """One batch as it stands in the file."""
-    start = HEAD.pack(MAGIC, len(images), 0)[: -CRC.size]
-    indices = np.array([class_indices, round_indices, attempts], dtype="<i4").tobytes()
+    start = HEAD.pack(MAGIC, len(accepted), len(rejected), 0)[: -CRC.size]
+    columns = [np.array(places, dtype="<i4").reshape(-1, 3).T for places in (accepted, rejected)]
+    indices = b"".join(column.tobytes() for column in columns)
     pixels = images.contiguous().numpy().data
     body_crc = zlib.crc32(pixels, zlib.crc32(indices))
     return b"".join((start, CRC.pack(zlib.crc32(start)), indices, pixels, CRC.pack(body_crc)))
@@ -97,19 +99,22 @@ def read_record(
         return None
     file.seek(start)
     head = file.read(HEAD.size)
-    magic, count, head_crc = HEAD.unpack(head)
+    magic, count, rejects, head_crc = HEAD.unpack(head)
     if magic != MAGIC or head_crc != zlib.crc32(head[: -CRC.size]):
         return None
-    pixels_at = start + HEAD.size + count * INDEX_BYTES
+    pixels_at = start + HEAD.size + (count + rejects) * INDEX_BYTES
     end = pixels_at + count * math.prod(image_shape) + CRC.size
     if end > size:
         return None
     body = file.read(end - CRC.size - start - HEAD.size)
     if CRC.unpack(file.read(CRC.size)) != (zlib.crc32(body),):
         return None
-    indices = np.frombuffer(body, dtype="<i4", count=3 * count).reshape(3, count)
-    classes, rounds, attempts = (tuple(row) for row in indices.tolist())
-    return RecordedBatch(classes, rounds, attempts, pixels_at, end)
+    indices = np.frombuffer(body, dtype="<i4", count=3 * (count + rejects))
+    accepted, rejected = (
+        tuple(zip(*columns.reshape(3, -1).tolist(), strict=True))
+        for columns in (indices[: 3 * count], indices[3 * count :])
+    )
+    return RecordedBatch(accepted, rejected, pixels_at, end)
 
 
 def find_record(file: BinaryIO, start: int, size: int, image_shape: Sequence[int]) -> int | None:

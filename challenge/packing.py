@@ -47,7 +47,7 @@ class Packer:
         timer: PhaseTimer,
     ) -> None:
         self._spec, self._preset, self._run_seed = spec, preset, run_seed
-        self._device, self._timer = device, timer
+        self.device, self._timer = device, timer
 
     def write(
         self, source: ImageSource, plan: FilePlan, path: Path, deadline_s: float
@@ -91,10 +91,10 @@ class Packer:
             slots = plan.slots(len(bases))
             images.append(bases[torch.tensor([base for base, _ in slots])])
             seeds += [self._seed(class_index, base, variant) for base, variant in slots]
-        batch = from_uint8(torch.cat(images).to(self._device))
+        batch = from_uint8(torch.cat(images).to(self.device))
         varied = [place for place, seed in enumerate(seeds) if seed is not None]
         if varied:
-            where = torch.tensor(varied, device=self._device)
+            where = torch.tensor(varied, device=self.device)
             batch[where] = augment_images(
                 batch[where], [seed for seed in seeds if seed is not None], self._preset
             )

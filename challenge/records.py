@@ -8,26 +8,34 @@ which are written first.
 import contextlib
 import dataclasses
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from challenge.budget import Clock
+from challenge.disk import sync_folder
 from challenge.errors import ChallengeError, OutputError, SubmissionError
 from challenge.events import Event
+from challenge.locks import FileLock
 from challenge.prompts import PromptBook
 from challenge.spec import LabelOrder
 
 SCHEMA_VERSION = 1
+LONGEST_LOCK_WAIT_S = 30.0  # for the guard of a killed process to have packed
 
 
 class EventLog:
-    """Writes each event of a run as one JSON line to ``path``, as it happens."""
+    """Writes each event of a run as one JSON line to ``path``, as it happens.
+
+    A resumed run goes on with the log of the first.
+    """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._clock = clock
         self.failure: str | None = None
-        self._file = path.open("x", encoding="utf-8", buffering=1)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def close(self) -> None:
         """Close the file."""
@@ -49,12 +57,21 @@ class EventLog:
             self.failure = f"{self._file.name} is incomplete: {error.strerror}"
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write ``document`` readable by people, replacing ``path`` in one step; ``OSError`` if not."""
+def write_json(path: Path, document: dict[str, Any], *, durable: bool = False) -> None:
+    """Write ``document`` readable by people, replacing ``path`` in one step; ``OSError`` if not.
+
+    With ``durable`` it is on disk when this returns, whatever happens to the machine then.
+    """
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        temporary.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(document, indent=2, default=str) + "\n")
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,16 +98,42 @@ def explaining_os_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def create_run_dir(path: Path) -> Path:
-    """Make the folder of a run; ``OutputError`` when it is taken or cannot be written."""
+@contextlib.contextmanager
+def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
+    """The folder of a run, new or to be resumed, for this process alone while the block lasts.
+
+    ``OutputError`` when it is taken, cannot be written, or another process works in it.
+    """
     with explaining_os_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        if not resume:
+            path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        if not _acquire(lock, LONGEST_LOCK_WAIT_S if resume else 0.0):
             raise OutputError(
-                f"{path} is not empty; a run never overwrites: give --out a new folder"
+                f"{path}: another run is working in it; wait for its end, or choose another folder"
             )
-        require_writable(path)
-    return path
+        try:
+            if not resume and any(path.iterdir()):
+                raise OutputError(
+                    f"{path} is not empty; a run never overwrites: give --out a new folder"
+                )
+            require_writable(path)
+        except BaseException:
+            lock.release()
+            raise
+    try:
+        yield path
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, longest_wait_s: float) -> bool:
+    """Take the lock, waiting for a guard that packs what a killed process left."""
+    for _ in range(int(longest_wait_s / 0.1)):
+        if lock.acquire():
+            return True
+        time.sleep(0.1)
+    return lock.acquire()
 
 
 def require_writable(folder: Path) -> None:
@@ -102,7 +145,8 @@ def require_writable(folder: Path) -> None:
 
 def discard_run_dir(path: Path) -> None:
     """Take back the folder of a run that never made an image: records and an empty journal."""
-    for leftover in (path / "events.jsonl", path / "run.json", *path.glob("*.journal")):
+    records = (path / name for name in ("events.jsonl", "run.json", "state.json"))
+    for leftover in (*records, *path.glob("*.journal")):
         leftover.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody put a file there: leave it
         path.rmdir()

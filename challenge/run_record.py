@@ -10,12 +10,14 @@ from typing import Any
 
 from challenge.budget import PhaseTimer
 from challenge.check import check_submission
-from challenge.dataset_run import DatasetResult, RunParts
-from challenge.environment import RunClock, describe_machine
+from challenge.clock import RunClock
+from challenge.dataset_run import RunParts
+from challenge.environment import describe_machine
 from challenge.images import contact_sheet
 from challenge.journal import Journal
 from challenge.prompts import PromptBook
 from challenge.records import SCHEMA_VERSION, noting_errors, write_sidecar
+from challenge.run_state import DatasetResult
 from challenge.runner import RunResult
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
@@ -103,6 +105,7 @@ def _dataset_record(
         "images_per_s": done.images_per_s,
         "batch_size": done.batch_size,
         "why_stopped": done.why_stopped,
+        "choices": [asdict(choice) | {"taken": choice.pays} for choice in done.choices],
         "elapsed_s": done.end_s - done.start_s,
         "late_s": done.late_s,
         "phases_s": timer.totals_s(done.dataset),

@@ -6,6 +6,7 @@ file was safe on disk.
 """
 
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,17 +14,20 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from challenge.batch_sizer import PLANNED_SIZE, BatchSizer
 from challenge.budget import BatchCost, Deadline, PackCost, PhaseTimer
-from challenge.dataset_run import DatasetResult, DatasetRun, RunParts
+from challenge.dataset_run import DatasetRun, RunParts
 from challenge.errors import BudgetError, ChallengeError, GenerationError, JournalError
 from challenge.events import DatasetStarted, Notice, PhaseStarted
-from challenge.file_plan import FilePlan
+from challenge.file_plan import FileCeiling, FilePlan, file_ceiling
 from challenge.generators.base import GeneratorDescription, ImageGenerator
 from challenge.images import shrink, to_uint8
 from challenge.journal import JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
-from challenge.scheduler import BalancedRounds, BatchSizer, Costs, Scheduler
+from challenge.rounds import BalancedRounds
+from challenge.run_state import DatasetResult
+from challenge.scheduler import Costs, Scheduler
 from challenge.settings import ClockName, GenerateSettings
 from challenge.spec import DatasetSpec
 
@@ -64,26 +68,12 @@ def run_generate(
     """Make the submission of each data set in ``books``, in order; ``load`` makes the generator.
 
     A fault that a user can mend ends the run and stands in the result. What was finished before is
-    kept.
+    kept. Where ``parts.state`` tells of an earlier process, its data sets are continued.
     """
-    done: list[DatasetResult] = []
-    description, generation_start_s = None, 0.0
+    run = _Run(settings, books, parts)
     error: ChallengeError | None = None
     try:
-        generator, costs = _prepare(settings, books, load, parts)
-        description = generator.description
-        generation_start_s = parts.clock()
-        run_start_s = start_s = generation_start_s if settings.clock == "generation" else 0.0
-        for index, (spec, book) in enumerate(books.items()):
-            deadline = Deadline.share(
-                start_s=start_s,
-                run_start_s=run_start_s,
-                limit_s=settings.limit_s,
-                covers=settings.limit_covers,
-                sets_left=len(books) - index,
-            )
-            done.append(_run_dataset(settings, spec, book, generator, costs[spec], deadline, parts))
-            start_s = done[-1].end_s
+        run.make(load)
     except ChallengeError as fault:
         error = fault
     except torch.OutOfMemoryError:
@@ -91,9 +81,76 @@ def run_generate(
             f"{parts.device} is out of memory before the first image is made; "
             "free it, or take a smaller model or --dtype"
         )
-    end_s = done[-1].end_s if done else parts.clock()
-    stopped_by = parts.stop.signal_name
-    return RunResult(tuple(done), description, generation_start_s, end_s, stopped_by, error)
+    return RunResult(
+        datasets=tuple(run.done),
+        generator=run.description,
+        generation_start_s=parts.state.generation_start_s or 0.0,
+        end_s=run.done[-1].end_s if run.done else parts.clock(),
+        stopped_by=parts.stop.signal_name,
+        error=error,
+    )
+
+
+class _Run:
+    """The data sets of a run, one after the other."""
+
+    def __init__(
+        self,
+        settings: GenerateSettings,
+        books: Mapping[DatasetSpec, PromptBook],
+        parts: RunParts,
+    ) -> None:
+        self._settings, self._books, self._parts = settings, books, parts
+        self.done: list[DatasetResult] = []
+        self.description: GeneratorDescription | None = None
+
+    def make(self, load: Callable[[], ImageGenerator]) -> None:
+        """Make what is not done yet."""
+        state, parts = self._parts.state, self._parts
+        known = {name: entry.result for name, entry in state.datasets.items()}
+        if all(known.get(spec.name) for spec in self._books):
+            self.done = [result for result in known.values() if result]
+            return
+        generator, costs = _prepare(self._settings, self._books, load, parts)
+        self.description = generator.description
+        state.began(parts.clock(), self._settings.clock)
+        for spec, book in self._books.items():
+            entry = state.datasets.get(spec.name)
+            if entry and entry.result:
+                parts.emit(Notice(f"{spec.title} was done before"))
+                self.done.append(entry.result)
+            else:
+                plan = self._plan(spec, costs[spec])
+                self.done.append(_run_dataset(self._settings, plan, book, generator, parts))
+
+    def _plan(self, spec: DatasetSpec, costs: Costs) -> "_Plan":
+        """Time and room for the next data set."""
+        state, sets_left = self._parts.state, len(self._books) - len(self.done)
+        run_start_s = 0.0
+        if self._settings.clock == "generation":
+            run_start_s = state.generation_start_s or 0.0
+        start_s = self.done[-1].end_s if self.done else run_start_s
+        entry = state.datasets.get(spec.name)
+        deadline = Deadline.share(
+            start_s=entry.start_s if entry else start_s,
+            run_start_s=run_start_s,
+            limit_s=self._settings.limit_s,
+            covers=self._settings.limit_covers,
+            sets_left=sets_left,
+        )
+        free_bytes = shutil.disk_usage(self._parts.run_dir).free // sets_left
+        ceiling = file_ceiling(spec, self._settings.max_file_gib, free_bytes)
+        return _Plan(spec, costs, deadline, ceiling)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one data set may cost, take and hold."""
+
+    spec: DatasetSpec
+    costs: Costs
+    deadline: Deadline
+    ceiling: FileCeiling
 
 
 def _prepare(
@@ -146,8 +203,25 @@ def _first_batch_costs(
         if seconds > settings.limit_s / 20:
             break
     cost.observe(1, seconds)
-    fixed = None if settings.batch_size == "auto" else settings.batch_size
-    return cost, BatchSizer(fixed, LONGEST_BATCH_SHARE * settings.limit_s)
+    return cost, BatchSizer(
+        _fixed_batch_size(settings, seconds), LONGEST_BATCH_SHARE * settings.limit_s
+    )
+
+
+def _fixed_batch_size(settings: GenerateSettings, image_s: float) -> int | None:
+    """The batch size that was given, or is part of the plan; None: it is found while running.
+
+    With ``--ipc N`` the plan is fixed, so its batches are too: the same plan then gives the same
+    file. Only a model so slow that a batch would take a quarter of the limit gets smaller ones.
+    """
+    if settings.batch_size != "auto":
+        return settings.batch_size
+    if settings.ipc == "auto":
+        return None
+    size = PLANNED_SIZE
+    while size > 1 and size * image_s > settings.limit_s / 4:
+        size //= 2
+    return size
 
 
 class _NoiseSource:
@@ -179,41 +253,70 @@ def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunP
 
 def _run_dataset(
     settings: GenerateSettings,
-    spec: DatasetSpec,
+    plan: _Plan,
     book: PromptBook,
     generator: ImageGenerator,
-    costs: Costs,
-    deadline: Deadline,
     parts: RunParts,
 ) -> DatasetResult:
-    """One data set from its first batch to its submission."""
-    now_s = parts.clock()
-    if now_s >= deadline.end_s:
-        raise BudgetError(
-            f"the limit of {settings.limit_s:g} s was over before the first image of {spec.name}: "
-            f"start-up, loading and warm-up took {now_s:.1f} s; raise --limit-s"
-        )
+    """One data set from its first batch, or the first after a resume, to its submission."""
+    spec, deadline = plan.spec, plan.deadline
+    parts.state.dataset_began(spec.name, deadline.start_s)
+    _require_time_and_room(plan, parts)
     target_ipc = None if settings.ipc == "auto" else settings.ipc
-    rounds = BalancedRounds(spec.name, spec.num_classes, settings.seed, target_ipc)
     scheduler = Scheduler(
-        rounds, costs, deadline, target_ipc=target_ipc, augment=settings.augment != "none"
+        BalancedRounds(spec.name, spec.num_classes, settings.seed, target_ipc),
+        plan.costs,
+        deadline,
+        target_ipc=target_ipc,
+        augment=settings.augment != "none",
+        ceiling=plan.ceiling,
     )
     parts.emit(
         DatasetStarted(spec.name, spec.num_classes, deadline.start_s, deadline.end_s, target_ipc)
     )
-    header = {
-        "dataset": spec.name,
-        "model": settings.model,
-        "seed": settings.seed,
-        "prompts_sha256": book.sha256,
-    }
-    packer = Packer(spec, settings.augment, settings.seed, parts.device, parts.timer)
     path = parts.run_dir / f"{spec.name}.journal"
     result = None
     try:
+        header = journal_header(settings, book, generator.description)
         with JournalWriter(path, header, spec.image_shape) as journal:
-            result = DatasetRun(parts, spec, book, generator, scheduler, packer, journal).run()
+            scheduler.resume((batch.accepted, batch.rejected) for batch in journal.batches)
+            packer = Packer(spec, settings.augment, settings.seed, parts.device, parts.timer)
+            run = DatasetRun(parts, spec, book, generator, scheduler, packer, journal)
+            result = run.run()
     except JournalError:
         if result is None or result.fault is None:  # else it was told already, and a file stands
             raise
+    if result.fault is None and parts.stop.signal_name is None:
+        parts.state.dataset_done(result, parts.timer.totals_s(spec.name))
     return result
+
+
+def _require_time_and_room(plan: _Plan, parts: RunParts) -> None:
+    """Raise ``BudgetError`` when not one file can be made; where one stands the run may end."""
+    if parts.state.datasets[plan.spec.name].standing:
+        return
+    now_s = parts.clock()
+    if now_s >= plan.deadline.end_s:
+        raise BudgetError(
+            f"the limit of {plan.deadline.seconds:g} s was over before the first image of "
+            f"{plan.spec.name}: start-up, loading and warm-up took {now_s:.1f} s; raise --limit-s"
+        )
+    if plan.ceiling.ipc < 1:
+        raise BudgetError(
+            f"there is no room for one image a class of {plan.spec.name}, since "
+            f"{plan.ceiling.because}; make room, choose another folder or raise --max-file-gib"
+        )
+
+
+def journal_header(
+    settings: GenerateSettings, book: PromptBook, generator: GeneratorDescription
+) -> dict[str, object]:
+    """What a resumed run must have in common with the one that began the journal."""
+    return {
+        "dataset": book.dataset,
+        "model": generator.model,
+        "weights": generator.source if generator.revision is None else generator.revision,
+        "dtype": generator.dtype,
+        "seed": settings.seed,
+        "prompts_sha256": book.sha256,
+    }

@@ -1,122 +1,23 @@
-"""What to make next, in which order, in batches of which size, and when to stop.
+"""What to make next, in batches of which size, when to write a file, and when to stop.
 
-Rounds are balanced over the classes: round r is one image of every class, so whenever time ends all
-classes have the same count plus or minus one. The scheduler is told costs and the time; it holds no
-clock, no torch and no model.
+The scheduler is told costs and the time; it holds no clock, no torch and no model.
 """
 
-from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
-from challenge.budget import BatchCost, Deadline, PackCost
+from challenge.batch_sizer import BatchSizer
+from challenge.budget import BatchCost, Choice, Deadline, PackCost
 from challenge.errors import BudgetError
-from challenge.file_plan import FilePlan, plan_file
-from challenge.seeds import derive_seed
+from challenge.file_plan import FileCeiling, FilePlan, plan_file
+from challenge.rounds import BalancedRounds, ImageRequest, Place
+from challenge.spec import DatasetName
+from challenge.watch import Watch
 
 CHECKPOINT_SHARE = 0.01  # of the time that the valid files on the way may cost
-
-
-@dataclass(frozen=True)
-class ImageRequest:
-    """One image to make; ``attempt`` counts up when an image was rejected."""
-
-    class_index: int
-    round_index: int
-    attempt: int
-    seed: int
-
-
-class BalancedRounds:
-    """Deals out image requests round by round and counts what was accepted."""
-
-    def __init__(
-        self, dataset: str, num_classes: int, run_seed: int, rounds: int | None = None
-    ) -> None:
-        self._place = (run_seed, dataset)
-        self._num_classes = num_classes
-        self._total = None if rounds is None else rounds * num_classes
-        self._dealt = 0
-        self._waiting: deque[ImageRequest] = (
-            deque()
-        )  # rejected or given back: made before anything new
-        self.counts = [0] * num_classes
-
-    def take(self, size: int) -> list[ImageRequest]:
-        """The next ``size`` requests; fewer, or none, when all rounds are dealt out."""
-        batch = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-        fresh = size - len(batch)
-        if self._total is not None:
-            fresh = min(fresh, self._total - self._dealt)
-        batch += [self._request(index) for index in range(self._dealt, self._dealt + fresh)]
-        self._dealt += fresh
-        return batch
-
-    def accept(self, requests: Iterable[ImageRequest]) -> None:
-        """Count images that are made and good."""
-        for request in requests:
-            self.counts[request.class_index] += 1
-
-    def reject(self, requests: Iterable[ImageRequest]) -> None:
-        """Ask again for images that came out unusable, with the next attempt's seed."""
-        self._waiting.extend(self._with_seed(replace(r, attempt=r.attempt + 1)) for r in requests)
-
-    def give_back(self, requests: Sequence[ImageRequest]) -> None:
-        """Put back a batch that was never made (out of memory), to be dealt out again first."""
-        self._waiting.extendleft(reversed(requests))
-
-    def _request(self, index: int) -> ImageRequest:
-        round_index, class_index = divmod(index, self._num_classes)
-        return self._with_seed(ImageRequest(class_index, round_index, attempt=0, seed=0))
-
-    def _with_seed(self, request: ImageRequest) -> ImageRequest:
-        seed = derive_seed(*self._place, request.class_index, request.round_index, request.attempt)
-        return replace(request, seed=seed)
-
-
-class BatchSizer:
-    """Finds the batch size on real work: doubles it while images per second grow by 5 %.
-
-    A batch is kept shorter than ``longest_s``, since half of the last batch is lost on average when
-    time ends.
-    """
-
-    first, largest, worthwhile_gain = 8, 256, 1.05
-
-    def __init__(self, fixed: int | None, longest_s: float) -> None:
-        self.size = fixed or self.first
-        self.settled = fixed is not None
-        self._longest_s = longest_s
-        self._seconds: list[float] = []
-        self._best_size = self.size
-        self._best_rate = 0.0
-
-    def observe(self, size: int, seconds: float) -> None:
-        """One batch took so long. Two of a size are looked at; the first may hold one-off costs."""
-        if self.settled or size != self.size:
-            return
-        self._seconds.append(seconds)
-        if len(self._seconds) < 2:
-            return
-        fastest_s = min(self._seconds)
-        self._seconds.clear()
-        if size / fastest_s < self._best_rate * self.worthwhile_gain:
-            self._settle(self._best_size)
-        else:
-            self._best_size, self._best_rate = size, size / fastest_s
-            if 2 * size > self.largest or 2 * fastest_s > self._longest_s:
-                self._settle(size)
-            else:
-                self.size = 2 * size
-
-    def out_of_memory(self, size: int) -> bool:
-        """Halve the batch; False when it was one image already."""
-        self._settle(max(1, size // 2))
-        return size > 1
-
-    def _settle(self, size: int) -> None:
-        self.size, self.settled = size, True
+# Of the caution in the reserve: first the reserve begins, then the batch's alarm, then the guard.
+INTERRUPT_CAUTION, GUARD_CAUTION = 2 / 3, 1 / 3
 
 
 @dataclass
@@ -131,8 +32,8 @@ class Costs:
 class Scheduler:
     """Deals out the batches of one data set until the images asked for are made or time is up.
 
-    The next batch is dealt out only if its pessimistic cost, and then the pessimistic cost of
-    packing all that would be there, still fit before the deadline.
+    A batch is dealt out only if its pessimistic cost, and then the pessimistic cost of packing all
+    that would be there, still fit before the deadline. The last batches are halved until they fit.
     """
 
     def __init__(
@@ -143,12 +44,13 @@ class Scheduler:
         *,
         target_ipc: int | None,
         augment: bool,
+        ceiling: FileCeiling | None = None,
     ) -> None:
         self._rounds, self._costs = rounds, costs
-        self._target_ipc, self._augment = target_ipc, augment
+        self._target_ipc, self._augment, self._ceiling = target_ipc, augment, ceiling
         self.deadline = deadline
         self._finish_now = False
-        self._generated_in_file = 0
+        self._generated_in_file = self._rounds_in_file = 0
         self._next_file_at = 0
         self._files_s = 0.0
         self.generated = 0
@@ -165,9 +67,27 @@ class Scheduler:
         """Size of the next batch, the last one of a run apart."""
         return self._costs.sizer.size
 
+    @property
+    def choices(self) -> list[Choice]:
+        """What was weighed against the time left, and how."""
+        return self._costs.sizer.choices
+
     def file_plan(self) -> FilePlan:
         """What a file of the images made so far would hold."""
-        return plan_file(self.counts, self._target_ipc, augment=self._augment)
+        return self._plan(self.counts)
+
+    def resume(self, batches: Iterable[tuple[Sequence[Place], Sequence[Place]]]) -> None:
+        """Count the batches of an earlier process: the accepted and the rejected of each.
+
+        Raises ``JournalError`` when they are not those of this plan.
+        """
+        sizes = []
+        for accepted, rejected in batches:
+            self._rounds.replay(accepted, rejected)
+            self.generated += len(accepted)
+            self.rejected += len(rejected)
+            sizes.append(len(accepted) + len(rejected))
+        self._costs.sizer.restore(sizes)
 
     def finish_now(self, why: str) -> None:
         """Stop as soon as each class has an image, so that there is something to hand in."""
@@ -185,9 +105,12 @@ class Scheduler:
             self._require_first_round_fits(now_s)
         elif self._finish_now:
             return []
+        if self._is_full():
+            return []
         size = min(self._costs.sizer.size, missing) if self._finish_now else self._costs.sizer.size
-        needed_s = self._costs.batch.pessimistic_s(size) + self._reserve_s(size)
-        if now_s + needed_s > self.deadline.end_s:
+        while size and now_s + self._needed_s(size) > self.deadline.end_s:
+            size //= 2
+        if not size:
             if missing:
                 raise self._too_short(now_s)
             self.stopped_because = "no time for another batch"
@@ -197,8 +120,23 @@ class Scheduler:
             self.stopped_because = "all images asked for are made"
         return batch
 
+    def _is_full(self) -> bool:
+        """Whether the file has no room for another round of distinct images."""
+        if self._ceiling is None or min(self.counts) < self._ceiling.ipc:
+            return False
+        self.stopped_because = f"the file is full: {self._ceiling.because}"
+        return True
+
+    def _needed_s(self, size: int) -> float:
+        """A batch of ``size`` and then the file, both at their worst."""
+        return self._costs.batch.pessimistic_s(size) + self._reserve_s(size)
+
     def finished(
-        self, accepted: Sequence[ImageRequest], rejected: Sequence[ImageRequest], seconds: float
+        self,
+        accepted: Sequence[ImageRequest],
+        rejected: Sequence[ImageRequest],
+        seconds: float,
+        now_s: float,
     ) -> None:
         """A batch is made: count it and learn what it cost."""
         size = len(accepted) + len(rejected)
@@ -206,13 +144,14 @@ class Scheduler:
         self.rejected += len(rejected)
         self._rounds.accept(accepted)
         self._rounds.reject(rejected)
-        self._costs.sizer.observe(size, seconds)
+        self._costs.sizer.observe(size, seconds, self.deadline.end_s - now_s)
         self._costs.batch.observe(size, seconds)
 
     def file_written(self, images: int, seconds: float) -> None:
         """A file of all that was made so far, ``images`` in it, took so long."""
         self._costs.pack.observe(images, seconds)
         self._generated_in_file = self.generated
+        self._rounds_in_file = min(self.counts)
         self.file_tried(seconds)
 
     def file_tried(self, seconds: float) -> None:
@@ -240,6 +179,10 @@ class Scheduler:
         cheap = self._files_s + cost_s < CHECKPOINT_SHARE * self.deadline.seconds
         return cheap and now_s + cost_s + self._reserve_s(0) < self.deadline.end_s
 
+    def try_again(self, batch: Sequence[ImageRequest]) -> None:
+        """A batch was not made: deal it out again, unchanged."""
+        self._rounds.give_back(batch)
+
     def out_of_memory(self, batch: Sequence[ImageRequest]) -> bool:
         """A batch did not fit on the device: halve it. False when it was a single image."""
         self._rounds.give_back(batch)
@@ -256,14 +199,36 @@ class Scheduler:
         rounds = ceil(exact) if self._augment else int(exact)
         if self._target_ipc is not None:
             rounds = min(rounds, self._target_ipc)
-        return plan_file([max(rounds, 1)], self._target_ipc, augment=self._augment).ipc
+        return self._plan([max(rounds, 1)]).ipc
+
+    def interrupt_at_s(self) -> float:
+        """When a batch that has not ended is given up, so that packing still fits."""
+        images = self.file_plan().ipc * len(self.counts)
+        return self.deadline.end_s - self._costs.pack.pessimistic_s(images, INTERRUPT_CAUTION)
+
+    def watch(self, dataset: DatasetName) -> Watch:
+        """What the guard must know now: it packs the complete rounds, without variants."""
+        bounds = (self._target_ipc, self._ceiling.ipc if self._ceiling else None)
+        most_ipc = min((bound for bound in bounds if bound is not None), default=None)
+        plain = plan_file(self.counts, most_ipc, augment=False)
+        needed_s = self._costs.pack.pessimistic_s(plain.ipc * len(self.counts), GUARD_CAUTION)
+        return Watch(
+            dataset=dataset,
+            guard_at_s=self.deadline.end_s - needed_s,
+            deadline_s=self.deadline.end_s,
+            rounds_in_file=self._rounds_in_file,
+            most_ipc=most_ipc,
+        )
+
+    def _plan(self, counts: Sequence[int]) -> FilePlan:
+        most_ipc = self._ceiling.ipc if self._ceiling else None
+        return plan_file(counts, self._target_ipc, augment=self._augment, most_ipc=most_ipc)
 
     def _reserve_s(self, extra_images: int) -> float:
         """Seconds to keep for packing what would be there after ``extra_images`` more."""
         classes = len(self.counts)
         base_ipc = max(self.counts) + -(-extra_images // classes)
-        ipc = plan_file([base_ipc], self._target_ipc, augment=self._augment).ipc
-        return self._costs.pack.pessimistic_s(ipc * classes)
+        return self._costs.pack.pessimistic_s(self._plan([base_ipc]).ipc * classes)
 
     def _require_first_round_fits(self, now_s: float) -> None:
         """Fail early, not at the deadline.

@@ -43,12 +43,16 @@ class GenerateSettings:
     """
     out: Path | None = None
     """Run folder; must be new or empty. Default: submissions/DATE-TIME-MODEL-DATASET."""
+    resume: Path | None = None
+    """Continue the run in this folder, with its own settings and the seconds that it has left."""
     ipc: int | Literal["auto"] = "auto"
     """Images per class in the file; auto: as many as the limit allows."""
     augment: AugmentPreset = "upright"
     """Post-augmentation: none, or upright (mild zoom, shift, mirror)."""
     batch_size: int | Literal["auto"] = "auto"
-    """Images in one call of the model; auto: found while running."""
+    """Images in one call of the model; auto: found while running, or 64 with --ipc N."""
+    max_file_gib: float = 16.0
+    """Largest size of a submission file in GiB (2**30 bytes), post-augmented variants included."""
     dtype: DtypeName = "auto"
     """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
     device: str = "auto"
@@ -72,6 +76,10 @@ class GenerateSettings:
             raise UsageError(
                 f"--limit-s {self.limit_s:g} is not a time limit; "
                 f"give seconds above 0, at most {LONGEST_LIMIT_S:g} (a week)"
+            )
+        if not self.max_file_gib > 0:
+            raise UsageError(
+                f"--max-file-gib {self.max_file_gib:g} is not a size; give GiB above 0"
             )
         _require_count("--ipc", self.ipc)
         _require_count("--batch-size", self.batch_size)

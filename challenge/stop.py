@@ -1,10 +1,17 @@
-"""Ctrl-C and SIGTERM: the first asks to finish now with a valid file, the second ends at once."""
+"""What ends a run early: Ctrl-C and SIGTERM, and an alarm for a batch that does not end.
+
+The first signal asks to finish now with a valid file, the second ends at once.
+"""
 
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+from challenge.errors import StalledError
 
 
 @dataclass
@@ -40,3 +47,31 @@ def finish_on_signals(stop: StopRequest) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupting_after(seconds: float) -> Iterator[None]:
+    """Raise ``StalledError`` in the block when it has lasted so long.
+
+    It cannot interrupt a call into a library that never returns to Python; that is what the guard
+    is for. Outside the main thread, where Python knows no signals, nothing happens. An alarm that
+    somebody else has set is put back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signal_number: int, frame: FrameType | None) -> None:
+        raise StalledError(f"the batch had not ended after {seconds:.1f} s")
+
+    handler_before = signal.signal(signal.SIGALRM, handle)
+    started_s = time.monotonic()
+    left_before_s, interval_s = signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler_before)
+        if left_before_s:
+            left_s = max(left_before_s - (time.monotonic() - started_s), 1e-3)
+            signal.setitimer(signal.ITIMER_REAL, left_s, interval_s)

@@ -22,11 +22,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from challenge.disk import sync_folder
 from challenge.errors import SubmissionError
+from challenge.file_plan import FLOAT32_BYTES
 from challenge.spec import DatasetSpec
 from challenge.tensor_file import TensorFileWriter
-
-FLOAT32_BYTES = 4
 
 
 def normalize(images: Float[Tensor, "B 3 H W"], spec: DatasetSpec) -> Float[Tensor, "B 3 H W"]:
@@ -50,8 +50,9 @@ class SubmissionFile:
 class SubmissionWriter:
     """Writes a submission chunk by chunk and puts it under its name when it is whole.
 
-    Until ``finish`` the bytes go to ``.NAME.partial`` beside the target. Leaving the ``with`` block
-    without a ``finish``, by an exception or not, removes that file; an older target stays.
+    Until ``finish`` the bytes go to ``.NAME.PROCESS.partial`` beside the target. Leaving the
+    ``with`` block without a ``finish``, by an exception or not, removes that file; an older target
+    stays.
 
     Raises:
         SubmissionError: the file cannot be written (no space, no permission), or an image holds
@@ -64,7 +65,7 @@ class SubmissionWriter:
             expected = f"a multiple of {spec.num_classes}"
             raise ValueError(f"{num_images} images for {spec.title}, expected {expected}")
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._spec = spec
         self._num_images = num_images
         self._num_written = 0
@@ -107,7 +108,7 @@ class SubmissionWriter:
             self.sync()
         with self._explaining_os_errors():
             self._partial.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         return SubmissionFile(
             path=self._path,
             images=self._num_images,
@@ -150,12 +151,3 @@ class SubmissionWriter:
                 f"{self._path}: cannot be written ({error.strerror or error}); it takes "
                 f"{self._num_bytes:,} bytes and {free} are free; make room or choose another folder"
             ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a rename in this folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,7 @@ from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from challenge.budget import BatchCost, Deadline, PackCost, PhaseTimer, upper_quantile
+from challenge.budget import BatchCost, Choice, Deadline, PackCost, PhaseTimer, upper_quantile
 
 
 def test_phases_sum_to_the_total_and_a_nested_phase_takes_its_seconds_from_the_outer(
@@ -80,6 +80,36 @@ def test_one_stall_among_many_batches_does_not_raise_the_batch_cost() -> None:
     assert cost.pessimistic_s(4) == pytest.approx(BatchCost.margin)
 
 
+def test_a_size_never_run_lies_on_the_line_between_its_neighbours() -> None:
+    cost = BatchCost()
+    cost.observe(1, 1.0)
+    cost.observe(9, 5.0)
+    assert cost.pessimistic_s(5) == pytest.approx(3.0 * BatchCost.margin)
+
+
+def test_a_slow_first_batch_of_a_size_is_forgotten_when_four_others_are_known() -> None:
+    cost = BatchCost()
+    for seconds in [30.0, 1.0, 1.0, 1.0]:
+        cost.observe(4, seconds)
+    assert cost.pessimistic_s(4) == pytest.approx(30.0 * BatchCost.margin)
+    cost.observe(4, 1.0)
+    assert cost.pessimistic_s(4) == pytest.approx(BatchCost.margin)
+
+
+def test_what_costs_time_first_pays_if_more_is_won_in_the_time_left() -> None:
+    assert Choice("compile", speed_up=1.25, cost_s=100.0, left_s=501.0).pays
+    assert not Choice("compile", speed_up=1.25, cost_s=100.0, left_s=499.0).pays
+    assert not Choice("nothing", speed_up=1.0, cost_s=0.0, left_s=600.0).pays
+
+
+def test_with_less_caution_less_is_kept_beyond_the_expected_time() -> None:
+    cost = PackCost()
+    cost.observe(100, 2.0)
+    assert cost.pessimistic_s(100) == pytest.approx(PackCost.floor_s + PackCost.margin * 2.0)
+    assert cost.pessimistic_s(100, caution=0.5) == pytest.approx(2.0 + 0.5 * (0.75 + 0.5 * 2.0))
+    assert cost.pessimistic_s(100, caution=0.0) == pytest.approx(2.0)
+
+
 def test_asking_for_a_cost_before_anything_was_observed_is_an_error() -> None:
     with pytest.raises(ValueError, match="no batch"):
         BatchCost().pessimistic_s(1)
@@ -92,7 +122,7 @@ def test_the_cost_of_a_file_lies_on_the_line_through_the_largest_so_far() -> Non
     for images, seconds in [(100, 0.5), (1000, 1.0), (200, 0.9)]:
         cost.observe(images, seconds)
     assert cost.expected_s(5000) == 0.5 + 5 * 0.5
-    assert cost.pessimistic_s(5000) == PackCost.floor_s + PackCost.margin * 3.0
+    assert cost.pessimistic_s(5000) == pytest.approx(PackCost.floor_s + PackCost.margin * 3.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0.001, 100)), min_size=1, max_size=8))

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from challenge.file_plan import FilePlan, plan_file, variants_for
+from challenge.file_plan import FilePlan, file_ceiling, plan_file, variants_for
+from challenge.spec import CIFAR100, TINYIMAGENET
 
 
 def test_without_augmentation_an_incomplete_round_stays_out_of_the_file() -> None:
@@ -62,3 +63,23 @@ def test_every_slot_is_another_pair_and_every_image_is_used_before_any_variant(
     assert len(set(slots)) == ipc
     assert {base for base, _ in slots[:bases]} == set(range(min(bases, ipc)))
     assert all(variant == 0 for _, variant in slots[:bases])
+
+
+def test_the_ceiling_caps_what_variants_multiply_and_then_the_distinct_images() -> None:
+    assert plan_file([20, 20], None, augment=True, most_ipc=70).ipc == 70
+    assert plan_file([200, 200], None, augment=True, most_ipc=70).ipc == 70
+    assert plan_file([20, 20], 10, augment=True, most_ipc=70).ipc == 10
+
+
+def test_max_file_gib_is_images_of_four_bytes_a_value() -> None:
+    ceiling = file_ceiling(TINYIMAGENET, 16.0, free_bytes=10**14)
+    assert ceiling.ipc == 16 * 2**30 // (200 * 3 * 64 * 64 * 4)
+    assert "--max-file-gib is 16" in ceiling.because
+
+
+def test_a_small_disk_holds_journal_file_and_the_half_file_before_it() -> None:
+    image_bytes = 3 * 32 * 32
+    free = int(100 * 100 * image_bytes * 7 / 0.95) + 1
+    ceiling = file_ceiling(CIFAR100, 16.0, free_bytes=free)
+    assert ceiling.ipc == 100
+    assert "the disk has 0.2 GiB free" in ceiling.because

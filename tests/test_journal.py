@@ -20,10 +20,10 @@ from torch import Tensor
 from challenge.errors import JournalError
 from challenge.journal import Journal, JournalBatch, JournalWriter
 from challenge.journal_format import encode_record
+from challenge.rounds import Place
 
 SHAPE = (3, 2, 2)
 HEADER = {"model": "tiny", "seed": 0}
-Place = tuple[int, int, int]  # class, round, attempt
 
 
 def picture(value: int) -> UInt8[Tensor, "3 S S"]:
@@ -33,8 +33,7 @@ def picture(value: int) -> UInt8[Tensor, "3 S S"]:
 def batch(places: list[Place], values: list[int] | None = None) -> JournalBatch:
     """Images that can be told apart; by default 10 * class + round."""
     values = values or [10 * class_index + round_index for class_index, round_index, _ in places]
-    classes, rounds, attempts = (list(column) for column in zip(*places, strict=True))
-    return JournalBatch(classes, rounds, attempts, torch.stack([picture(v) for v in values]))
+    return JournalBatch(places, torch.stack([picture(v) for v in values]))
 
 
 def write(path: Path, *batches: JournalBatch) -> None:
@@ -76,14 +75,14 @@ def test_pixels_come_back_exactly(tmp_path: Path) -> None:
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=rng)
     with JournalWriter(tmp_path / "j", {}, (3, 32, 32)) as writer:
-        writer.append(JournalBatch([0] * 20, list(range(20)), [0] * 20, images))
+        writer.append(JournalBatch([(0, index, 0) for index in range(20)], images))
     assert torch.equal(Journal.open(tmp_path / "j").read(0), images)
 
 
 def test_images_in_another_memory_order_come_back_exactly(tmp_path: Path) -> None:
     images = torch.arange(4 * 12, dtype=torch.uint8).view(4, 3, 2, 2)
     turned = images.to(memory_format=torch.channels_last)
-    write(tmp_path / "j", JournalBatch([0] * 4, list(range(4)), [0] * 4, turned))
+    write(tmp_path / "j", JournalBatch([(0, index, 0) for index in range(4)], turned))
     assert torch.equal(Journal.open(tmp_path / "j").read(0), images)
 
 
@@ -132,9 +131,31 @@ def test_complete_rounds_counts_from_the_first_and_stops_at_a_gap(tmp_path: Path
 def test_the_boundaries_of_batches_are_kept(tmp_path: Path) -> None:
     write(tmp_path / "j", *THREE_BATCHES)
     batches = Journal.open(tmp_path / "j").batches
-    assert [each.class_indices for each in batches] == [(0, 1), (2, 0, 1), (2, 0)]
-    assert [each.round_indices for each in batches] == [(0, 0), (0, 1, 1), (1, 2)]
-    assert [each.attempts for each in batches] == [(0, 0), (0, 0, 0), (0, 0)]
+    assert [each.accepted for each in batches] == [
+        ((0, 0, 0), (1, 0, 0)),
+        ((2, 0, 0), (0, 1, 0), (1, 1, 0)),
+        ((2, 1, 0), (0, 2, 0)),
+    ]
+
+
+def test_what_was_rejected_is_kept_without_its_pixels_also_when_nothing_else_was_made(
+    tmp_path: Path,
+) -> None:
+    none = torch.zeros(0, *SHAPE, dtype=torch.uint8)
+    first = batch([(0, 0, 0), (1, 0, 1)])
+    with JournalWriter(tmp_path / "j", HEADER, SHAPE) as writer:
+        writer.append(JournalBatch(first.accepted, first.images, rejected=[(2, 0, 0), (3, 0, 5)]))
+        writer.append(JournalBatch([], none, rejected=[(2, 0, 1)]))
+        writer.append(batch([(2, 0, 2)]))
+    journal = Journal.open(tmp_path / "j")
+    assert [each.rejected for each in journal.batches] == [((2, 0, 0), (3, 0, 5)), ((2, 0, 1),), ()]
+    assert [each.accepted for each in journal.batches] == [
+        ((0, 0, 0), (1, 0, 1)),
+        (),
+        ((2, 0, 2),),
+    ]
+    assert journal.counts() == {0: 1, 1: 1, 2: 1}
+    assert values(journal, 2) == [20]
 
 
 def test_a_cut_at_any_byte_costs_the_last_batch_and_the_rest_is_continued(tmp_path: Path) -> None:
@@ -233,7 +254,7 @@ def test_a_header_is_equal_to_what_json_makes_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x80\x02}\n", b"[]\n", b'{"format": "other", "version": 1}\n']
+    "content", [b"", b"\x80\x02}\n", b"[]\n", b'{"format": "other", "version": 2}\n']
 )
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "j").write_bytes(content)
@@ -244,9 +265,9 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: bytes) ->
 
 def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "j")
-    newer = (tmp_path / "j").read_bytes().replace(b'"version": 1', b'"version": 2')
+    newer = (tmp_path / "j").read_bytes().replace(b'"version": 2', b'"version": 3')
     (tmp_path / "j").write_bytes(newer)
-    with pytest.raises(JournalError, match="version 2, expected 1"):
+    with pytest.raises(JournalError, match="version 3, expected 2"):
         Journal.open(tmp_path / "j")
 
 
@@ -447,7 +468,7 @@ from challenge.journal import JournalBatch, JournalWriter
 images = torch.full((5, 3, 2, 2), 9, dtype=torch.uint8)
 writer = JournalWriter(Path(sys.argv[1]), {}, (3, 2, 2), sync_interval_s=1000.0)
 for round_index in range(4):
-    writer.append(JournalBatch([0, 1, 2, 3, 4], [round_index] * 5, [0] * 5, images))
+    writer.append(JournalBatch([(index, round_index, 0) for index in range(5)], images))
 while writer.written < 20:
     pass
 os.kill(os.getpid(), signal.SIGKILL)
@@ -461,12 +482,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_wrong_batches_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 images"):
-        JournalBatch([0], [0], [0], torch.zeros(2, 3, 2, 2, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="0 images"):
-        JournalBatch([], [], [], torch.zeros(0, 3, 2, 2, dtype=torch.uint8))
+        JournalBatch([(0, 0, 0)], torch.zeros(2, 3, 2, 2, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="no images"):
+        JournalBatch([], torch.zeros(0, 3, 2, 2, dtype=torch.uint8))
     writer = JournalWriter(tmp_path / "j", HEADER, SHAPE)
     with pytest.raises(ValueError, match=r"shape \(3, 4, 4\), expected \(3, 2, 2\)"):
-        writer.append(JournalBatch([0], [0], [0], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)))
+        writer.append(JournalBatch([(0, 0, 0)], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)))
     writer.close()
     writer.close()
     with pytest.raises(ValueError, match="is closed"):

@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -8,12 +9,13 @@ from conftest import FakeClock
 
 from challenge.errors import OutputError, SubmissionError
 from challenge.events import Notice
+from challenge.locks import FileLock
 from challenge.prompts import find_prompts_dir, load_prompt_book
 from challenge.records import (
     EventLog,
-    create_run_dir,
     discard_run_dir,
     read_label_order,
+    run_folder,
     write_json,
     write_sidecar,
 )
@@ -38,27 +40,62 @@ def test_a_document_replaces_the_one_before_in_one_step(tmp_path: Path) -> None:
 
 
 def test_a_new_or_empty_folder_is_taken_and_left_empty(tmp_path: Path) -> None:
-    created = create_run_dir(tmp_path / "a" / "b")
-    assert list(created.iterdir()) == []
-    assert create_run_dir(created) == created
+    with run_folder(tmp_path / "a" / "b", resume=False) as created:
+        assert list(created.iterdir()) == []
+    with run_folder(created, resume=False) as again:
+        assert again == created
 
 
 def test_a_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(OutputError, match="not empty; a run never overwrites"):
-        create_run_dir(tmp_path)
+    with (
+        pytest.raises(OutputError, match="not empty; a run never overwrites"),
+        run_folder(tmp_path, resume=False),
+    ):
+        pass
+
+
+def test_a_folder_that_is_resumed_may_hold_files(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with run_folder(tmp_path, resume=True) as folder:
+        assert (folder / "run.json").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_run_in_the_same_folder_is_refused(
+    tmp_path: Path, resume: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("challenge.records.LONGEST_LOCK_WAIT_S", 0.2)
+    with (
+        run_folder(tmp_path, resume=resume),
+        pytest.raises(OutputError, match="another run is working in it"),
+        run_folder(tmp_path, resume=resume),
+    ):
+        pass
+
+
+def test_a_resumed_run_waits_for_the_guard_of_the_one_before(tmp_path: Path) -> None:
+    guard = FileLock(tmp_path)
+    assert guard.acquire()
+    threading.Timer(0.3, guard.release).start()
+    with run_folder(tmp_path, resume=True):
+        assert not guard.acquire()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot write to"):
-        create_run_dir(tmp_path / "run")
+    with (
+        pytest.raises(OutputError, match="cannot write to"),
+        run_folder(tmp_path / "run", resume=False),
+    ):
+        pass
 
 
 def test_a_discarded_folder_is_gone_unless_something_else_lies_in_it(tmp_path: Path) -> None:
     for name in ("ours", "shared"):
-        create_run_dir(tmp_path / name)
+        with run_folder(tmp_path / name, resume=False):
+            pass
         (tmp_path / name / "events.jsonl").write_text("")
         (tmp_path / name / "cifar100.journal").write_text("")
     (tmp_path / "shared" / "notes.txt").write_text("mine")

@@ -16,8 +16,10 @@ from challenge.dataset_run import RunParts, are_usable
 from challenge.errors import BudgetError, GenerationError
 from challenge.events import Event, FileWritten, Notice
 from challenge.generators.base import GeneratorDescription
+from challenge.guard.handle import Guard, NoGuard
 from challenge.journal import Journal
 from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.run_state import RunState
 from challenge.runner import RunResult, run_generate
 from challenge.settings import GenerateSettings
 from challenge.spec import CIFAR100
@@ -71,13 +73,24 @@ class Run:
         self.run_dir = run_dir
         self.events: list[Event] = []
         self.stop = StopRequest()
+        self.guard: Guard = NoGuard()
+        self.spent_s = 0.0
 
     def __call__(self, generator: FakeGenerator, **changes: object) -> RunResult:
         settings = GenerateSettings(dataset="cifar100", model="fake", **changes)  # type: ignore[arg-type]
         books = {CIFAR100: load_prompt_book(CIFAR100, find_prompts_dir(None))}
         timer = PhaseTimer(self.clock, "start_up")
+        state = RunState.load(self.run_dir, self.spent_s)
         parts = RunParts(
-            torch.device("cpu"), self.run_dir, 0, self.clock, timer, self.events.append, self.stop
+            device=torch.device("cpu"),
+            run_dir=self.run_dir,
+            run_seed=0,
+            clock=self.clock,
+            timer=timer,
+            emit=self.events.append,
+            stop=self.stop,
+            guard=self.guard,
+            state=state,
         )
         return run_generate(settings, books, lambda: generator, parts)
 
@@ -256,7 +269,8 @@ def test_a_model_that_breaks_down_leaves_all_that_was_made_in_the_file(run: Run)
     done = run(generator, limit_s=60.0, augment="none").datasets[0]
     assert done.fault is not None
     assert done.fault == (
-        "the model failed: CUDA error: unspecified launch failure; packing what was made until then"
+        "the model failed 3 times running: CUDA error: unspecified launch failure; "
+        f"the file of {done.end_s:.1f} s stands"
     )
     assert done.file.ipc == done.generated_per_class > 1
 

@@ -5,10 +5,12 @@ from conftest import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from challenge.batch_sizer import BatchSizer
 from challenge.budget import BatchCost, Deadline, PackCost
 from challenge.errors import BudgetError
-from challenge.scheduler import BalancedRounds, BatchSizer, Costs, ImageRequest, Scheduler
-from challenge.seeds import derive_seed
+from challenge.file_plan import FileCeiling
+from challenge.rounds import BalancedRounds
+from challenge.scheduler import Costs, Scheduler
 
 
 def make_scheduler(
@@ -20,109 +22,20 @@ def make_scheduler(
     pack_s: float = 1.0,
     target_ipc: int | None = None,
     augment: bool = False,
+    ceiling: FileCeiling | None = None,
 ) -> Scheduler:
     costs = Costs(BatchCost(), PackCost(), BatchSizer(batch_size, limit_s / 100))
     costs.batch.observe(1, image_s)
     costs.pack.observe(classes, pack_s)
     rounds = BalancedRounds("cifar100", classes, 0, target_ipc)
-    return Scheduler(rounds, costs, Deadline(0.0, limit_s), target_ipc=target_ipc, augment=augment)
-
-
-def test_requests_go_round_the_classes_and_carry_the_documented_seed() -> None:
-    rounds = BalancedRounds("cifar100", 3, run_seed=7)
-    batch = rounds.take(4)
-    assert [(r.class_index, r.round_index, r.attempt) for r in batch] == [
-        (0, 0, 0),
-        (1, 0, 0),
-        (2, 0, 0),
-        (0, 1, 0),
-    ]
-    assert batch[3].seed == derive_seed(7, "cifar100", 0, 1, 0)
-
-
-def test_a_rejected_image_is_asked_for_again_first_with_another_seed() -> None:
-    rounds = BalancedRounds("cifar100", 3, run_seed=0)
-    first = rounds.take(3)
-    rounds.accept(first[:2])
-    rounds.reject(first[2:])
-    again = rounds.take(2)
-    assert (again[0].class_index, again[0].round_index, again[0].attempt) == (2, 0, 1)
-    assert again[0].seed != first[2].seed
-    assert (again[1].class_index, again[1].round_index) == (0, 1)
-    assert rounds.counts == [1, 1, 0]
-
-
-def test_a_batch_given_back_is_dealt_out_again_unchanged() -> None:
-    rounds = BalancedRounds("cifar100", 3, run_seed=0)
-    batch = rounds.take(4)
-    rounds.give_back(batch)
-    assert rounds.take(2) + rounds.take(2) == batch
-
-
-def test_rounds_end_when_the_images_asked_for_are_dealt_out() -> None:
-    rounds = BalancedRounds("cifar100", 3, run_seed=0, rounds=1)
-    assert len(rounds.take(5)) == 3
-    assert rounds.take(5) == []
-
-
-@given(
-    classes=st.integers(1, 20),
-    sizes=st.lists(st.integers(1, 30), max_size=20),
-    reject=st.floats(0, 0.5),
-    seed=st.integers(),
-)
-def test_every_place_is_made_once_whatever_the_batches_and_rejections(
-    classes: int, sizes: list[int], reject: float, seed: int
-) -> None:
-    rng = random.Random(seed)
-    rounds = BalancedRounds("cifar100", classes, run_seed=0)
-    accepted: list[ImageRequest] = []
-    for size in sizes:
-        batch = rounds.take(size)
-        bad = [request for request in batch if rng.random() < reject]
-        good = [request for request in batch if request not in bad]
-        rounds.accept(good)
-        rounds.reject(bad)
-        accepted += good
-    places = [(request.class_index, request.round_index) for request in accepted]
-    assert len(set(places)) == len(places)
-    assert sum(rounds.counts) == len(accepted)
-
-
-def test_the_batch_doubles_while_it_pays_and_then_stays_with_the_best() -> None:
-    sizer = BatchSizer(None, longest_s=100.0)
-    seconds = {8: 1.0, 16: 1.2, 32: 2.0, 64: 4.0}
-    while not sizer.settled:
-        sizer.observe(sizer.size, seconds[sizer.size])
-    assert sizer.size == 32
-
-
-def test_the_first_of_two_batches_of_a_size_may_be_slow() -> None:
-    sizer = BatchSizer(None, longest_s=100.0)
-    for size, seconds in [(8, 9.0), (8, 1.0), (16, 9.0), (16, 1.1)]:
-        sizer.observe(size, seconds)
-    assert sizer.size == 32
-
-
-def test_the_batch_stays_shorter_than_the_longest_allowed() -> None:
-    sizer = BatchSizer(None, longest_s=1.5)
-    sizer.observe(8, 1.0)
-    sizer.observe(8, 1.0)
-    assert sizer.settled
-    assert sizer.size == 8
-
-
-def test_a_batch_size_that_was_given_is_kept() -> None:
-    sizer = BatchSizer(12, longest_s=0.1)
-    sizer.observe(12, 100.0)
-    assert sizer.size == 12
-
-
-def test_out_of_memory_halves_the_batch_for_good_until_one_image_is_too_much() -> None:
-    sizer = BatchSizer(None, longest_s=100.0)
-    assert sizer.out_of_memory(8)
-    assert (sizer.size, sizer.settled) == (4, True)
-    assert not BatchSizer(1, longest_s=100.0).out_of_memory(1)
+    return Scheduler(
+        rounds,
+        costs,
+        Deadline(0.0, limit_s),
+        target_ipc=target_ipc,
+        augment=augment,
+        ceiling=ceiling,
+    )
 
 
 def test_out_of_memory_makes_the_same_images_in_smaller_batches() -> None:
@@ -135,10 +48,12 @@ def test_out_of_memory_makes_the_same_images_in_smaller_batches() -> None:
 def test_stops_before_a_batch_that_would_not_fit() -> None:
     scheduler = make_scheduler(limit_s=100.0, batch_size=10, image_s=0.1, pack_s=1.0)
     batch = scheduler.next_batch(0.0)
-    scheduler.finished(batch, [], 2.0)
+    scheduler.finished(batch, [], 2.0, now_s=0.0)
     needed_s = 2.0 * BatchCost.margin + scheduler._costs.pack.pessimistic_s(20)
-    assert scheduler.next_batch(100.0 - needed_s - 0.01)
-    assert scheduler.next_batch(100.0 - needed_s + 0.01) == []
+    smallest_s = 0.1 * BatchCost.margin + scheduler._costs.pack.pessimistic_s(20)
+    assert len(scheduler.next_batch(100.0 - needed_s - 0.01)) == 10
+    assert len(scheduler.next_batch(100.0 - needed_s + 0.01)) == 5
+    assert scheduler.next_batch(100.0 - smallest_s + 0.01) == []
     assert scheduler.stopped_because == "no time for another batch"
 
 
@@ -148,16 +63,16 @@ def test_the_reserve_grows_with_the_images_made() -> None:
     scheduler.file_written(100, 10.0)
     before_s = scheduler._reserve_s(0)
     for _ in range(20):
-        scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     assert before_s == 0.75 + 1.5 * 10.0
     assert scheduler._reserve_s(0) == 0.75 + 1.5 * (1.0 + 9.0 * 200 / 100)
 
 
 def test_the_first_file_is_due_with_the_first_complete_round() -> None:
     scheduler = make_scheduler(classes=10, batch_size=8)
-    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     assert not scheduler.file_is_due(1.0)
-    scheduler.finished(scheduler.next_batch(1.0), [], 1.0)
+    scheduler.finished(scheduler.next_batch(1.0), [], 1.0, now_s=0.0)
     assert scheduler.file_is_due(2.0)
 
 
@@ -166,11 +81,11 @@ def test_files_on_the_way_come_with_every_doubling_while_they_cost_under_one_per
     file_s: float, due_at: list[int]
 ) -> None:
     scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
-    scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)
     scheduler.file_written(1000, file_s)
     due = []
     for _ in range(10):
-        scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+        scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)
         if scheduler.file_is_due(1.0):
             due.append(scheduler.generated)
             scheduler.file_written(1000, file_s)
@@ -179,23 +94,23 @@ def test_files_on_the_way_come_with_every_doubling_while_they_cost_under_one_per
 
 def test_no_file_on_the_way_eats_the_reserve_of_the_last_one() -> None:
     scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
-    scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)
     scheduler.file_written(10, 0.1)
-    scheduler.finished(scheduler.next_batch(0.0), [], 0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)
     assert scheduler.file_is_due(98.0)
     assert not scheduler.file_is_due(99.2)
 
 
 def test_stops_when_the_images_asked_for_are_made() -> None:
     scheduler = make_scheduler(target_ipc=1, classes=10, batch_size=10)
-    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     assert scheduler.next_batch(1.0) == []
     assert "all images asked for" in scheduler.stopped_because
 
 
 def test_too_short_a_limit_is_told_at_once_with_what_it_takes() -> None:
     scheduler = make_scheduler(limit_s=30.0, classes=100, batch_size=5, image_s=1.0)
-    scheduler.finished(scheduler.next_batch(0.0), [], 5.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 5.0, now_s=0.0)
     with pytest.raises(BudgetError, match=r"95 of 100 classes have no image yet .*raise --limit-s"):
         scheduler.next_batch(5.0)
 
@@ -204,11 +119,11 @@ def test_a_stop_request_ends_the_run_after_the_first_round_and_makes_no_image_mo
     None
 ):
     scheduler = make_scheduler(classes=10, batch_size=8)
-    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     scheduler.finish_now("SIGINT")
     last = scheduler.next_batch(1.0)
     assert len(last) == 2
-    scheduler.finished(last, [], 1.0)
+    scheduler.finished(last, [], 1.0, now_s=0.0)
     assert scheduler.next_batch(2.0) == []
     assert scheduler.stopped_because == "SIGINT"
 
@@ -216,13 +131,58 @@ def test_a_stop_request_ends_the_run_after_the_first_round_and_makes_no_image_mo
 def test_the_projection_counts_what_still_fits_and_is_capped_by_the_target() -> None:
     scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, image_s=0.1, pack_s=0.0)
     assert scheduler.projected_ipc(0.0) is None
-    scheduler.finished(scheduler.next_batch(0.0), [], 1.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     projected = scheduler.projected_ipc(1.0)
     assert projected is not None
     assert 85 <= projected <= 100 / BatchCost.margin
     capped = make_scheduler(limit_s=100.0, classes=10, batch_size=10, target_ipc=7)
-    capped.finished(capped.next_batch(0.0), [], 1.0)
+    capped.finished(capped.next_batch(0.0), [], 1.0, now_s=0.0)
     assert capped.projected_ipc(1.0) == 7
+
+
+def test_a_batch_size_that_does_not_fit_before_the_end_is_halved_until_it_does() -> None:
+    scheduler = make_scheduler(limit_s=100.0, batch_size=64, image_s=1.0, pack_s=1.0)
+    assert len(scheduler.next_batch(0.0)) == 64
+    assert len(scheduler.next_batch(50.0)) == 32
+
+
+def test_stops_when_the_file_is_full() -> None:
+    ceiling = FileCeiling(2, "--max-file-gib is 1")
+    scheduler = make_scheduler(classes=10, batch_size=10, augment=True, ceiling=ceiling)
+    for _ in range(2):
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
+    assert scheduler.file_plan().ipc == 2  # no variants: there is no room for them
+    assert scheduler.next_batch(2.0) == []
+    assert scheduler.stopped_because == "the file is full: --max-file-gib is 1"
+
+
+def test_packing_the_alarm_and_the_guard_have_their_moments_in_this_order() -> None:
+    scheduler = make_scheduler(limit_s=100.0, batch_size=10, pack_s=4.0)
+    batch = scheduler.next_batch(0.0)
+    scheduler.finished(batch, [], 1.0, now_s=1.0)
+    watch = scheduler.watch("cifar100")
+    assert scheduler.deadline.end_s - scheduler._reserve_s(0) == pytest.approx(100 - 4 - 2.75)
+    assert scheduler.interrupt_at_s() == pytest.approx(100 - 4 - 2.75 * 2 / 3)
+    assert watch.guard_at_s == pytest.approx(100 - 4 - 2.75 / 3)
+    assert (watch.deadline_s, watch.rounds_in_file, watch.most_ipc) == (100.0, 0, None)
+
+
+def test_the_guard_is_told_what_the_file_holds_and_may_hold() -> None:
+    ceiling = FileCeiling(7, "--max-file-gib is 1")
+    scheduler = make_scheduler(batch_size=10, target_ipc=9, ceiling=ceiling)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=1.0)
+    scheduler.file_written(10, 0.5)
+    watch = scheduler.watch("cifar100")
+    assert (watch.rounds_in_file, watch.most_ipc) == (1, 7)
+
+
+def test_a_resumed_run_goes_on_where_the_journal_ends() -> None:
+    scheduler = make_scheduler(classes=3, batch_size=2)
+    scheduler.resume([([(0, 0, 0)], [(1, 0, 0)]), ([(1, 0, 1), (2, 0, 0)], [])])
+    assert (scheduler.generated, scheduler.rejected) == (3, 1)
+    assert scheduler.counts == [1, 1, 1]
+    assert scheduler.file_is_outdated
+    assert [request.place for request in scheduler.next_batch(0.0)] == [(0, 1, 0), (1, 1, 0)]
 
 
 @settings(deadline=None, max_examples=40)
@@ -269,7 +229,7 @@ def test_a_run_is_in_time_balanced_and_uses_its_time(
     while batch := scheduler.next_batch(clock()):
         seconds = len(batch) * image_s * rng.uniform(1 - spread, 1 + spread)
         clock.advance(seconds)
-        scheduler.finished(batch, [], seconds)
+        scheduler.finished(batch, [], seconds, clock())
         if scheduler.file_is_due(clock()):
             pack()
     pack()

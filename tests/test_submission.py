@@ -25,6 +25,8 @@ from challenge.tensor_file import tensor_pickle
 
 Images = Float[Tensor, "N 3 S S"]
 
+PARTIAL = f".cifar100.pt.{os.getpid()}.partial"
+
 
 def noise(count: int, spec: DatasetSpec = CIFAR100) -> Images:
     rng = torch.Generator().manual_seed(count)
@@ -188,7 +190,7 @@ def test_the_old_file_stands_until_the_new_one_is_finished(tmp_path: Path) -> No
     with SubmissionWriter(path, CIFAR100, 100) as writer:
         writer.write(noise(100))
         assert path.read_bytes() == b"old"
-        assert names_in(tmp_path) == [".cifar100.pt.partial", "cifar100.pt"]
+        assert names_in(tmp_path) == [PARTIAL, "cifar100.pt"]
         writer.finish()
         assert len(torch.load(path)) == 100
     assert names_in(tmp_path) == ["cifar100.pt"]
@@ -199,8 +201,8 @@ def test_a_synced_file_is_whole_but_not_yet_under_its_name(tmp_path: Path) -> No
     with SubmissionWriter(tmp_path / "cifar100.pt", CIFAR100, 100) as writer:
         writer.write(images)
         writer.sync()
-        assert names_in(tmp_path) == [".cifar100.pt.partial"]
-        assert torch.equal(torch.load(tmp_path / ".cifar100.pt.partial"), images)
+        assert names_in(tmp_path) == [PARTIAL]
+        assert torch.equal(torch.load(tmp_path / PARTIAL), images)
         submission = writer.finish()
     assert names_in(tmp_path) == ["cifar100.pt"]
     assert submission.path.stat().st_size == submission.bytes
@@ -221,7 +223,7 @@ def test_the_file_is_forced_to_disk_before_the_rename_and_the_folder_after_it(
     submission = write(path, noise(100))
     (first, renamed_before, size), (second, renamed_after, _) = steps
     assert (first, renamed_before, size) == (
-        tmp_path / ".cifar100.pt.partial",
+        tmp_path / PARTIAL,
         False,
         submission.bytes,
     )
@@ -244,7 +246,7 @@ def test_an_interruption_removes_the_partial_file_and_leaves_the_old_one(tmp_pat
 
 
 def test_a_partial_file_that_a_killed_run_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / ".cifar100.pt.partial").write_bytes(bytes(10_000_000))
+    (tmp_path / PARTIAL).write_bytes(bytes(10_000_000))
     submission = write(tmp_path / "cifar100.pt", noise(100))
     assert names_in(tmp_path) == ["cifar100.pt"]
     assert submission.path.stat().st_size == submission.bytes < 10_000_000

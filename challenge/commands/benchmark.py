@@ -7,8 +7,8 @@ python run_challenge.py benchmark --batch-sizes 8 16 32 --record submissions/ben
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from challenge.clock import RunClock
 from challenge.console import RunView, make_table, results, write_document
-from challenge.environment import RunClock
 from challenge.errors import OutputError
 from challenge.events import Notice
 from challenge.prompts import default_vocabulary, find_prompts_dir, load_prompt_book

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from challenge.clock import RunClock
 from challenge.commands.check import submission_files
 from challenge.console import TITLES, StepView, duration, make_table, results, write_document
-from challenge.environment import RunClock
 from challenge.errors import SubmissionError
 from challenge.records import SCHEMA_VERSION, read_label_order
 from challenge.settings import EvaluateSettings

@@ -2,6 +2,7 @@
 
 python run_challenge.py generate --model tiny --dataset all --limit-s 60
 python run_challenge.py generate --model sdxl-turbo --dataset cifar100 --device cuda --json
+python run_challenge.py generate --resume submissions/NAME
 """
 
 from collections.abc import Mapping
@@ -12,20 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from challenge.budget import PhaseTimer
+from challenge.clock import RunClock
 from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_document
-from challenge.environment import RunClock
 from challenge.errors import ChallengeError, JournalError
 from challenge.events import Emit, Event, Notice, RunPlanned
+from challenge.guard.handle import Guard, guarding
 from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
 from challenge.records import (
     SCHEMA_VERSION,
     EventLog,
-    create_run_dir,
     discard_run_dir,
     explaining_os_errors,
     noting_errors,
+    run_folder,
     write_json,
 )
+from challenge.resume import read_record, require_same_settings, spent_seconds
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import StopRequest, finish_on_signals
@@ -39,24 +42,37 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     Raises ``ChallengeError`` for a fault that came before the first image; it leaves no run folder
     behind.
     """
-    timer = PhaseTimer(clock, "start_up")
+    if settings.resume:
+        require_same_settings(settings)
     prompts_dir = find_prompts_dir(settings.prompts_dir)
     books = {
         spec: load_prompt_book(spec, prompts_dir, settings.label_order) for spec in settings.specs
     }
     require_model(settings.model)
-    run_dir = create_run_dir(settings.out or default_run_dir(settings))
-    try:
-        record = _logged_run(settings, books, run_dir, clock, timer)
-    except ChallengeError:
-        if not _made_images(run_dir):
-            discard_run_dir(run_dir)
-        raise
+    wanted_dir = settings.resume or settings.out or default_run_dir(settings)
+    with run_folder(wanted_dir, resume=settings.resume is not None) as run_dir:
+        spent_s = _spent_before(run_dir) if settings.resume else 0.0
+        clock = clock.continuing(spent_s) if spent_s else clock
+        try:
+            record = _logged_run(settings, books, run_dir, clock, spent_s)
+        except ChallengeError:
+            if not settings.resume and not _made_images(run_dir):
+                discard_run_dir(run_dir)
+            raise
     if settings.json:
         write_document(result_document(record))
     else:
         show_result(record)
     return 0 if record["verdict"] == "VALID" else 1
+
+
+def _spent_before(run_dir: Path) -> float:
+    """Seconds that earlier processes of the run have spent; what they left half done is removed."""
+    spent_s = spent_seconds(run_dir, read_record(run_dir))
+    with explaining_os_errors(run_dir):
+        for leftover in (*run_dir.glob(".*.partial"), *run_dir.glob(".warm-up-*")):
+            leftover.unlink(missing_ok=True)
+    return spent_s
 
 
 def require_model(model: str) -> None:
@@ -74,15 +90,19 @@ def default_run_dir(settings: GenerateSettings) -> Path:
 
 
 def _logged_run(
-    settings: GenerateSettings, books: Books, run_dir: Path, clock: RunClock, timer: PhaseTimer
+    settings: GenerateSettings, books: Books, run_dir: Path, clock: RunClock, spent_s: float
 ) -> dict[str, Any]:
-    """The run with its log, its screen and its signal handlers; returns the record."""
+    """The run with its log, its screen, its guard and its signal handlers; returns the record."""
     stop = StopRequest()
+    timer = PhaseTimer(clock, "start_up", spent_s)
+    if spent_s:
+        timer.add("", "earlier_processes", spent_s)
     with ExitStack() as stack:
         stack.enter_context(finish_on_signals(stop))
         with explaining_os_errors(run_dir):
-            write_json(run_dir / "run.json", _start_record(settings))
+            write_json(run_dir / "run.json", _start_record(settings), durable=True)
             log = stack.enter_context(closing(EventLog(run_dir / "events.jsonl", clock)))
+            guard = stack.enter_context(guarding(run_dir, clock))
         view = stack.enter_context(RunView(clock))
 
         def emit(event: Event) -> None:
@@ -90,7 +110,7 @@ def _logged_run(
             view.show(event)
 
         emit(_plan(settings, run_dir))
-        record = _timed_run(settings, books, run_dir, clock, timer, emit, stop)
+        record = _timed_run(settings, books, run_dir, clock, timer, emit, stop, guard, spent_s)
     if log.failure:
         record["warnings"].append(log.failure)
     with noting_errors(record["warnings"]):
@@ -137,6 +157,8 @@ def _timed_run(
     timer: PhaseTimer,
     emit: Emit,
     stop: StopRequest,
+    guard: Guard,
+    spent_s: float,
 ) -> dict[str, Any]:
     """Import torch and what the model needs, run, and gather the record afterwards."""
     timer.begin("import")
@@ -144,12 +166,18 @@ def _timed_run(
     from challenge.environment import device_title, resolve_device, resolve_dtype
     from challenge.generators.loading import load_generator
     from challenge.run_record import run_record
+    from challenge.run_state import RunState
     from challenge.runner import run_generate
 
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     emit(Notice(f"device {device} ({device_title(device)}), {str(dtype).removeprefix('torch.')}"))
-    parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop)
+    state = RunState.load(run_dir, spent_s)
+    for name, entry in state.datasets.items():
+        for phase, seconds in entry.phases_s.items():  # of the data sets that are done
+            timer.add(name, phase, seconds)
+            timer.add("", "earlier_processes", -seconds)
+    parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop, guard, state)
     result = run_generate(
         settings,
         books,

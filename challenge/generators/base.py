@@ -22,6 +22,7 @@ class GeneratorDescription:
     revision: str | None  # commit of the hub snapshot
     dtype: str  # of the UNet, such as "float16"
     device: str
+    decoder: str = "vae"
     note: str | None = None  # what the user must be told, in plain words
 
 

@@ -1,0 +1,66 @@
+"""How many images to make in one call of the model: found on real work, while it is done."""
+
+from collections.abc import Sequence
+
+from challenge.budget import Choice
+
+FIRST_SIZE, LARGEST_SIZE = 8, 256
+PLANNED_SIZE = 64  # with --ipc N: the same plan has the same batches, so it makes the same file
+WORTHWHILE_GAIN = 1.05
+HOPED_FOR_SPEED_UP = 1.5  # of the first doubling, when nothing is known yet
+
+
+class BatchSizer:
+    """Doubles the batch while images per second grow by 5 %, and while trying that pays.
+
+    A batch is kept shorter than ``longest_s``, since half of the last batch is lost on average when
+    time ends. What a larger batch costs first (buffers, kernels chosen anew) is taken to be what it
+    cost at the size before.
+    """
+
+    def __init__(self, fixed: int | None, longest_s: float, first: int = FIRST_SIZE) -> None:
+        self.size = fixed or first
+        self.settled = fixed is not None
+        self.choices: list[Choice] = []
+        self._longest_s = longest_s
+        self._seconds: list[float] = []
+        self._best_size = self.size
+        self._best_rate = 0.0
+
+    def observe(self, size: int, seconds: float, left_s: float) -> None:
+        """One batch took so long, ``left_s`` before the deadline.
+
+        Two of a size are looked at; the first may hold one-off costs.
+        """
+        if self.settled or size != self.size:
+            return
+        self._seconds.append(seconds)
+        if len(self._seconds) < 2:
+            return
+        first_s, fastest_s = self._seconds[0], min(self._seconds)
+        self._seconds.clear()
+        gain = size / fastest_s / self._best_rate if self._best_rate else HOPED_FOR_SPEED_UP
+        if gain < WORTHWHILE_GAIN:
+            self._settle(self._best_size)
+            return
+        self._best_size, self._best_rate = size, size / fastest_s
+        choice = Choice(f"batch of {2 * size}", gain, first_s - fastest_s, left_s)
+        self.choices.append(choice)
+        if 2 * size > LARGEST_SIZE or 2 * fastest_s > self._longest_s or not choice.pays:
+            self._settle(size)
+        else:
+            self.size = 2 * size
+
+    def restore(self, sizes: Sequence[int]) -> None:
+        """Go on with the size that was run most often of late, after a resume."""
+        if sizes and not self.settled:
+            late = list(sizes[-16:])
+            self._settle(max(late, key=late.count))
+
+    def out_of_memory(self, size: int) -> bool:
+        """Halve the batch; False when it was one image already."""
+        self._settle(max(1, size // 2))
+        return size > 1
+
+    def _settle(self, size: int) -> None:
+        self.size, self.settled = size, True
