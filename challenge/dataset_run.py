@@ -16,8 +16,15 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from challenge.budget import Clock, PhaseTimer
-from challenge.errors import ChallengeError, GenerationError, SubmissionError, TooLateError
+from challenge.errors import (
+    ChallengeError,
+    GenerationError,
+    SubmissionError,
+    TooLateError,
+    TooSlowError,
+)
 from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, Notice
+from challenge.file_plan import FilePlan
 from challenge.generators.base import ImageGenerator
 from challenge.guard.handle import Guard
 from challenge.images import shrink, to_uint8
@@ -33,6 +40,7 @@ from challenge.stop import StopRequest, interrupting_after
 
 MAX_REJECTED_SHARE = 0.1
 MAX_FAILURES = 3  # of the model, one after the other
+SAFE_SHARE = 0.6  # of what could be packed in the time left at the speed of the packing so far
 BLACK = 2 / 255  # an image with no brighter value than this is black
 
 
@@ -102,6 +110,10 @@ class DatasetRun:
             try:
                 self._attempt(self._generate_all)
                 self._attempt(self._write_last_file)
+                while not self._errors and self._scheduler.may_go_on(self._parts.clock()):
+                    self._parts.guard.unclaim()
+                    self._attempt(self._generate_all)
+                    self._attempt(self._write_last_file)
                 self._take_over_guards_file()
                 if self._standing is None:
                     raise self._errors[0]
@@ -124,16 +136,28 @@ class DatasetRun:
             self._generate()
 
     def _write_last_file(self) -> None:
-        if not self._scheduler.file_is_outdated or not self._scheduler.file_plan().ipc:
-            return
-        try:
-            self._write_file(final=True)
-        except SubmissionError as error:
-            if self._parts.device.type == "cpu":
-                raise
-            self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
-            self._packer.device = torch.device("cpu")
-            self._write_file(final=True)
+        """Pack all that was made; what can be packed in time, where that is too much."""
+        plan = self._scheduler.file_plan()
+        while self._scheduler.file_is_outdated and plan.ipc:
+            try:
+                self._write_file(plan, final=True)
+            except TooSlowError as error:
+                plan = self._smaller_plan(plan, error)
+            except SubmissionError as error:
+                if self._packer.device.type == "cpu":
+                    raise
+                self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
+                self._packer.device = torch.device("cpu")
+
+    def _smaller_plan(self, plan: FilePlan, error: TooSlowError) -> FilePlan:
+        """What can still be packed in time; ``error`` when that is less than what stands."""
+        left_s = self._scheduler.deadline.end_s - self._parts.clock()
+        in_time = int(SAFE_SHARE * error.images_per_s * left_s / self._spec.num_classes)
+        ipc = min(in_time, plan.ipc - 1)
+        if ipc <= (self._standing.rounds if self._standing else 0):
+            raise error
+        self._parts.emit(Notice(f"{error}; packing {ipc} images a class instead", "warning"))
+        return FilePlan(ipc)
 
     def _take_over_guards_file(self) -> None:
         """Where the guard had to act, its file is the one that stands if it holds more."""
@@ -242,17 +266,16 @@ class DatasetRun:
         """Write a file; where one stands already, a failure is told and tried again later."""
         started_s = self._parts.clock()
         try:
-            self._write_file(final=False)
+            self._write_file(self._scheduler.file_plan(), final=False)
         except SubmissionError as error:
             if self._standing is None:
                 raise
             self._scheduler.file_tried(self._parts.clock() - started_s)
             self._parts.emit(Notice(f"going on with the file that stands: {error}", "warning"))
 
-    def _write_file(self, *, final: bool) -> None:
-        """Pack all that was made, replacing the file that stands."""
-        started_s = self._parts.clock()
-        plan, deadline_s = self._scheduler.file_plan(), self._scheduler.deadline.end_s
+    def _write_file(self, plan: FilePlan, *, final: bool) -> None:
+        """Pack what was made, replacing the file that stands."""
+        started_s, deadline_s = self._parts.clock(), self._scheduler.deadline.end_s
         with self._parts.timer.phase("write"):
             if not self._parts.guard.claim(self._journal.path):
                 raise TooLateError(f"{self._path} is packed by the guard already")
@@ -261,7 +284,7 @@ class DatasetRun:
                 self._parts.guard.unclaim()
         now_s = self._parts.clock()
         self._scheduler.file_written(file.images, now_s - started_s)
-        self._stands(StandingFile(file, min(self._scheduler.counts), now_s))
+        self._stands(StandingFile(file, min(plan.ipc, *self._scheduler.counts), now_s))
         self._parts.emit(
             FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)
         )

@@ -10,6 +10,7 @@
     |   `-- StalledError          a batch did not end in time
     |-- BudgetError               the time limit does not allow what was asked for
     |   `-- TooLateError          a file was not finished before the deadline
+    |       `-- TooSlowError      a file would not be, as fast as it goes
     `-- UsageError                exit code 2: the command line asks for what cannot be
         |-- DeviceError           there is no such device, or it cannot be used
         `-- OutputError           the output folder is taken, or cannot be written
@@ -59,6 +60,14 @@ class BudgetError(ChallengeError):
 
 class TooLateError(BudgetError):
     """A file was not finished before the deadline; it did not replace the one before."""
+
+
+class TooSlowError(TooLateError):
+    """A file is written too slowly to be finished in time; a smaller one may be."""
+
+    def __init__(self, message: str, images_per_s: float) -> None:
+        super().__init__(message)
+        self.images_per_s = images_per_s
 
 
 class UsageError(ChallengeError):

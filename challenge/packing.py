@@ -15,7 +15,7 @@ from torch import Tensor
 
 from challenge.augment import augment_images
 from challenge.budget import PhaseTimer
-from challenge.errors import SubmissionError, TooLateError
+from challenge.errors import SubmissionError, TooLateError, TooSlowError
 from challenge.file_plan import FilePlan
 from challenge.images import from_uint8
 from challenge.seeds import derive_seed
@@ -24,6 +24,7 @@ from challenge.spec import DatasetSpec
 from challenge.submission import SubmissionFile, SubmissionWriter, normalize
 
 RENAME_S = 0.1  # kept for the rename and the folder's fsync: 3 ms here, more on a busy disk
+TELLING_SHARE = 0.1  # of a file, after which its speed says when it will be finished
 CHUNK_IMAGES = 1024  # about 50 MB of Tiny-ImageNet as float32
 
 
@@ -54,15 +55,20 @@ class Packer:
     ) -> SubmissionFile:
         """Put ``plan.ipc`` images of each class into ``path``, replacing it when all is on disk.
 
-        Raises ``TooLateError`` when the deadline passes before that, ``SubmissionError`` when the
-        disk refuses; what stood at ``path`` before is then untouched.
+        Raises ``TooLateError`` when the deadline passes before that, or ``TooSlowError`` as soon as
+        it shows that it will; ``SubmissionError`` when the disk refuses. What stood at ``path``
+        before is then untouched.
         """
-        images = plan.ipc * self._spec.num_classes
+        images, done, started_s = plan.ipc * self._spec.num_classes, 0, self._timer.now_s()
         with self._timer.phase("write"), SubmissionWriter(path, self._spec, images) as writer:
             self._require_in_time(path, deadline_s)
             for chunk in self._chunks(source, plan):
                 writer.write(chunk)
+                done += len(chunk)
                 self._require_in_time(path, deadline_s)
+                if done >= images * TELLING_SHARE:
+                    rate = done / max(self._timer.now_s() - started_s, 1e-9)
+                    self._require_fast_enough(path, deadline_s, images - done, rate)
             with self._timer.phase("fsync"):
                 writer.sync()
                 self._require_in_time(path, deadline_s - RENAME_S)
@@ -71,6 +77,17 @@ class Packer:
     def _require_in_time(self, path: Path, deadline_s: float) -> None:
         if self._timer.now_s() > deadline_s:
             raise TooLateError(f"{path} was not packed before the deadline")
+
+    def _require_fast_enough(
+        self, path: Path, deadline_s: float, images_left: int, images_per_s: float
+    ) -> None:
+        end_s = self._timer.now_s() + images_left / images_per_s + RENAME_S
+        if end_s > deadline_s:
+            raise TooSlowError(
+                f"{path} would be finished {end_s - deadline_s:.1f} s late at the "
+                f"{images_per_s:.0f} images/s of its packing",
+                images_per_s,
+            )
 
     def _chunks(self, source: ImageSource, plan: FilePlan) -> Iterator[Float[Tensor, "B 3 S S"]]:
         """Normalised images in file order: whole classes, about CHUNK_IMAGES images at a time."""

@@ -15,7 +15,10 @@ from challenge.rounds import BalancedRounds, ImageRequest, Place
 from challenge.spec import DatasetName
 from challenge.watch import Watch
 
+NO_TIME = "no time for another batch"
+EARLY_SHARE = 0.02  # of the time, beyond the reserve: enough to make more images after all
 CHECKPOINT_SHARE = 0.01  # of the time that the valid files on the way may cost
+LARGE_RESERVE_SHARE = 0.05
 # Of the caution in the reserve: first the reserve begins, then the batch's alarm, then the guard.
 INTERRUPT_CAUTION, GUARD_CAUTION = 2 / 3, 1 / 3
 
@@ -113,7 +116,7 @@ class Scheduler:
         if not size:
             if missing:
                 raise self._too_short(now_s)
-            self.stopped_because = "no time for another batch"
+            self.stopped_because = NO_TIME
             return []
         batch = self._rounds.take(size)
         if not batch:
@@ -168,7 +171,9 @@ class Scheduler:
         """Whether to write a valid file now, on the way.
 
         The first as soon as each class has an image; another when twice as much is made, while
-        they all cost under one per cent of the time and the last one's reserve is untouched.
+        they all cost under one per cent of the time and the last one's reserve is untouched. Where
+        that reserve would take more than five per cent of the time, a file of an eighth of its
+        seconds is worth writing too: it tells how much smaller the reserve may be.
         """
         images = self.file_plan().ipc * len(self.counts)
         if images == 0 or self.generated < self._next_file_at:
@@ -177,7 +182,19 @@ class Scheduler:
             return True
         cost_s = self._costs.pack.expected_s(images)
         cheap = self._files_s + cost_s < CHECKPOINT_SHARE * self.deadline.seconds
-        return cheap and now_s + cost_s + self._reserve_s(0) < self.deadline.end_s
+        fits = now_s + cost_s + self._reserve_s(0) < self.deadline.end_s
+        return fits and (cheap or self._teaches(now_s, cost_s))
+
+    def may_go_on(self, now_s: float) -> bool:
+        """Whether the last file took so much less than its reserve that there is time for more."""
+        left_s = self.deadline.end_s - now_s - self._reserve_s(0)
+        return self.stopped_because == NO_TIME and left_s > EARLY_SHARE * self.deadline.seconds
+
+    def _teaches(self, now_s: float, cost_s: float) -> bool:
+        """Whether a file of this cost may save more of the last one's reserve than it takes."""
+        images = (self.projected_ipc(now_s) or 0) * len(self.counts)
+        reserve_s = self._costs.pack.pessimistic_s(images)
+        return reserve_s > LARGE_RESERVE_SHARE * self.deadline.seconds and 8 * cost_s < reserve_s
 
     def try_again(self, batch: Sequence[ImageRequest]) -> None:
         """A batch was not made: deal it out again, unchanged."""

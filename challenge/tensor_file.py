@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+SYNC_EVERY_BYTES = 128 * 2**20
 STORAGE_ALIGNMENT = 64  # bytes; torch.utils.serialization.config.save.storage_alignment
 
 
@@ -38,6 +39,7 @@ class TensorFileWriter:
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self._file = _HashedFile(path)
+        self._synced_bytes = 0
         self._archive = zipfile.ZipFile(self._file, "w")
         self._write_record("data.pkl", tensor_pickle(shape))
         self._write_record(".format_version", b"1")
@@ -56,8 +58,15 @@ class TensorFileWriter:
         return self._file.sha256.hexdigest()
 
     def write(self, values: Float32[Tensor, "..."]) -> None:
-        """Append values of a CPU tensor, which may be reused when this returns."""
+        """Append values of a CPU tensor, which may be reused when this returns.
+
+        Every 128 MiB the disk is waited for, so that how fast the file grows says how fast the disk
+        is, and little is left for the end.
+        """
         self._data.write(values.flatten().view(torch.uint8).numpy().data)
+        if self._file.num_bytes - self._synced_bytes >= SYNC_EVERY_BYTES:
+            self._file.sync()
+            self._synced_bytes = self._file.num_bytes
 
     def finish(self) -> None:
         """Complete the file and force it to disk."""
