@@ -5,7 +5,10 @@ The operating system frees a lock when its process ends, however it ends, so non
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+POLL_S = 0.05
 
 
 class FileLock:
@@ -15,11 +18,17 @@ class FileLock:
         self.path = path
         self._descriptor: int | None = None
 
-    def acquire(self) -> bool:
-        """Take the lock if it is free; True also when it is held already by this object.
+    def acquire(self, longest_wait_s: float = 0.0) -> bool:
+        """Take the lock, if need be when it becomes free; True also when this object holds it.
 
         Raises ``OSError`` when the path cannot be opened or its file system knows no locks.
         """
+        give_up_s = time.monotonic() + longest_wait_s
+        while not (taken := self._try()) and time.monotonic() < give_up_s:
+            time.sleep(POLL_S)
+        return taken
+
+    def _try(self) -> bool:
         if self._descriptor is not None:
             return True
         descriptor = os.open(self.path, os.O_RDONLY)

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,7 +107,7 @@ def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        if not _acquire(lock, LONGEST_LOCK_WAIT_S if resume else 0.0):
+        if not lock.acquire(LONGEST_LOCK_WAIT_S if resume else 0.0):
             raise OutputError(
                 f"{path}: another run is working in it; wait for its end, or choose another folder"
             )
@@ -125,15 +124,6 @@ def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
         yield path
     finally:
         lock.release()
-
-
-def _acquire(lock: FileLock, longest_wait_s: float) -> bool:
-    """Take the lock, waiting for a guard that packs what a killed process left."""
-    for _ in range(int(longest_wait_s / 0.1)):
-        if lock.acquire():
-            return True
-        time.sleep(0.1)
-    return lock.acquire()
 
 
 def require_writable(folder: Path) -> None:

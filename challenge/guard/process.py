@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from challenge.journal import Journal
 
 POLL_S = 0.1
+LONGEST_DEATH_S = 3.0  # of a killed process, which may have gigabytes to give back
 REFRESH_S = 1.0  # how often the journal's new batches are looked up, so that packing finds them
 
 
@@ -116,11 +117,16 @@ class GuardProcess:
         return self._journal
 
     def _take_over(self, watch: Watch, why: str, *, run_is_alive: bool) -> None:
-        """Pack, unless the run does so itself, or another process continues it."""
-        path = self._run_dir if not run_is_alive else self._run_dir / f"{watch.dataset}.journal"
-        claim = FileLock(path)
+        """Pack, unless the run does so itself, or another process continues it.
+
+        The lock on a run's folder is free only some moments after its process was killed.
+        """
+        if run_is_alive:
+            claim, longest_wait_s = FileLock(self._run_dir / f"{watch.dataset}.journal"), 0.0
+        else:
+            claim, longest_wait_s = FileLock(self._run_dir), LONGEST_DEATH_S
         with contextlib.suppress(OSError):
-            if claim.acquire():
+            if claim.acquire(longest_wait_s):
                 self._claim = claim  # kept, so that the run does not pack beside it
                 report = self._pack(watch, why)
                 _write_report(report_path(self._run_dir, watch.dataset), report)
