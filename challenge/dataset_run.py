@@ -19,6 +19,7 @@ from challenge.budget import Clock, PhaseTimer
 from challenge.errors import (
     ChallengeError,
     GenerationError,
+    PackingDeviceError,
     SubmissionError,
     TooLateError,
     TooSlowError,
@@ -143,11 +144,6 @@ class DatasetRun:
                 self._write_file(plan, final=True)
             except TooSlowError as error:
                 plan = self._smaller_plan(plan, error)
-            except SubmissionError as error:
-                if self._packer.device.type == "cpu":
-                    raise
-                self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
-                self._packer.device = torch.device("cpu")
 
     def _smaller_plan(self, plan: FilePlan, error: TooSlowError) -> FilePlan:
         """What can still be packed in time; ``error`` when that is less than what stands."""
@@ -279,7 +275,15 @@ class DatasetRun:
         with self._parts.timer.phase("write"):
             if not self._parts.guard.claim(self._journal.path):
                 raise TooLateError(f"{self._path} is packed by the guard already")
-            file = self._packer.write(self._journal.reader(), plan, self._path, deadline_s)
+            source = self._journal.reader()
+            try:
+                file = self._packer.write(source, plan, self._path, deadline_s)
+            except PackingDeviceError as error:
+                if self._packer.device.type == "cpu":
+                    raise
+                self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
+                self._packer.device = torch.device("cpu")
+                file = self._packer.write(source, plan, self._path, deadline_s)
             if not final:
                 self._parts.guard.unclaim()
         now_s = self._parts.clock()

@@ -5,6 +5,7 @@
     |-- WeightsError              a model is missing, incomplete or of another kind
     |-- DataError                 a real test set is missing or damaged
     |-- SubmissionError           a submission file cannot be written, or is not valid
+    |   `-- PackingDeviceError    the device failed while images were made ready for it
     |-- JournalError              the images already made cannot be read back
     |-- GenerationError           the model makes no usable images
     |   `-- StalledError          a batch did not end in time
@@ -40,6 +41,10 @@ class DataError(ChallengeError):
 
 class SubmissionError(ChallengeError):
     """A submission file cannot be written, or what was read is not a valid one."""
+
+
+class PackingDeviceError(SubmissionError):
+    """The device failed, or ran out of memory, while images were made ready for the file."""
 
 
 class JournalError(ChallengeError):

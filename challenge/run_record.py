@@ -45,6 +45,8 @@ def run_record(
     if result.error is not None:
         problems.insert(0, str(result.error))
     warnings = [warning for entry in datasets.values() for warning in entry["warnings"]]
+    if parts.state.failure:
+        warnings.append(parts.state.failure)
     sheet = parts.run_dir / "samples.png"
     with noting_errors(warnings):
         _draw_samples(books, parts.run_dir, sheet)

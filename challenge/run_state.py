@@ -96,13 +96,15 @@ class RunState:
     """The state of one run, on disk after each change.
 
     ``spent_s`` is what earlier processes of the run have spent, ``generation_start_s`` where the
-    clock of ``--clock generation`` starts.
+    clock of ``--clock generation`` starts. A disk that refuses does not end the run: ``failure``
+    says why.
     """
 
     def __init__(self, run_dir: Path, spent_s: float = 0.0) -> None:
         self.spent_s = spent_s
         self.generation_start_s: float | None = None
         self.datasets: dict[str, DatasetState] = {}
+        self.failure: str | None = None
         self._path = run_dir / STATE_FILE
 
     @classmethod
@@ -162,7 +164,10 @@ class RunState:
             "generation_start_s": self.generation_start_s,
             "datasets": {name: asdict(entry) for name, entry in self.datasets.items()},
         }
-        write_json(self._path, document, durable=True)
+        try:
+            write_json(self._path, document, durable=True)
+        except OSError as error:
+            self.failure = f"{self._path}: not written ({error.strerror}); a resume may lose a file"
 
 
 def _dataset_state(entry: dict[str, Any]) -> DatasetState:

@@ -1,0 +1,67 @@
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from challenge.errors import StalledError
+from challenge.stop import StopNow, StopRequest, finish_on_signals, interrupting_after
+
+
+def test_the_first_signal_asks_and_the_second_ends() -> None:
+    stop = StopRequest()
+    with finish_on_signals(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_name == "SIGTERM"
+        with pytest.raises(StopNow) as ended:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert ended.value.exit_code == 130
+
+
+def test_a_block_that_does_not_end_is_interrupted() -> None:
+    started_s = time.monotonic()
+    with pytest.raises(StalledError, match=r"had not ended after 0\.1 s"), interrupting_after(0.1):
+        time.sleep(30)
+    assert time.monotonic() - started_s < 10
+
+
+def test_a_time_that_is_over_already_interrupts_at_once() -> None:
+    with pytest.raises(StalledError), interrupting_after(-5.0):
+        time.sleep(30)
+
+
+def test_a_block_that_ends_is_left_alone_and_so_is_what_comes_after_it() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with interrupting_after(0.05):
+        pass
+    time.sleep(0.1)
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+def test_somebody_elses_alarm_is_put_back() -> None:
+    rang = []
+    handler_before = signal.signal(signal.SIGALRM, lambda number, frame: rang.append(number))
+    timer_before = signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with interrupting_after(60.0):
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert rang == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, handler_before)
+        signal.setitimer(signal.ITIMER_REAL, *timer_before)
+
+
+def test_outside_the_main_thread_nothing_is_interrupted() -> None:
+    ended = []
+
+    def work() -> None:
+        with interrupting_after(0.01):
+            time.sleep(0.1)
+        ended.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ended == [True]
