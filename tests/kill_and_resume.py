@@ -11,6 +11,7 @@ Prints a line a run; exit code 1 when one failed.
 import argparse
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def kill_and_resume(
         time.sleep(rng.choice([0.0, 0.2, 2.0]))  # before, while and after the guard packs
     else:
         code, out, _ = run_once(run_dir, arguments, None)
-    document = json.loads(out.splitlines()[-1])
+    document = json.loads(out.splitlines()[-1]) if out else {"verdict": "nothing"}
     checked = subprocess.run(
         [sys.executable, str(PROGRAM), "check", str(run_dir), "--json"],
         capture_output=True,
@@ -97,10 +98,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng, kills, failed, number = random.Random(options.seed), 0, 0, 0
-    with tempfile.TemporaryDirectory() as folder:
+    folder = Path(tempfile.mkdtemp(prefix="kill-and-resume-"))
+    try:
         while kills < options.kills:
             number += 1
-            run_dir = Path(folder) / f"run-{number}"
+            run_dir = folder / f"run-{number}"
             plan = ["--model", "tiny", "--dataset", options.dataset]
             outcome = kill_and_resume(run_dir, plan, rng, options.limit_s, options.kills - kills)
             kills += outcome.kills
@@ -114,6 +116,13 @@ def main() -> int:
                 f"{options.limit_s:g} s, {made} images{''.join('; ' + fault for fault in faults)}\n"
             )
             sys.stdout.flush()
+            if not faults:
+                shutil.rmtree(run_dir)
+    finally:
+        if failed:
+            sys.stdout.write(f"what failed is kept in {folder}\n")
+        else:
+            shutil.rmtree(folder)
     sys.stdout.write(f"{kills} kills, {number} runs, {failed} failed\n")
     return 1 if failed else 0
 
