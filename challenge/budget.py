@@ -5,12 +5,11 @@ An estimate is pessimistic where a mistake would make the submission late, and l
 report.
 """
 
-import statistics
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from challenge.settings import LimitCovers
 
@@ -170,21 +169,26 @@ class PackCost:
     floor_s = 0.75
 
     def __init__(self) -> None:
-        self._files: list[tuple[int, float]] = []
+        self._largest = 0  # images
+        self._largest_s: list[float] = []  # what files of that size took
+        self._quickest_s, self._slowest_s = inf, 0.0
 
     def observe(self, images: int, seconds: float) -> None:
         """A file of so many images took so long."""
-        self._files.append((images, seconds))
+        if images > self._largest:
+            self._largest, self._largest_s = images, []
+        if images == self._largest:
+            self._largest_s.append(seconds)
+        self._quickest_s = min(self._quickest_s, seconds)
+        self._slowest_s = max(self._slowest_s, seconds)
 
     def expected_s(self, images: int) -> float:
         """What a file of ``images`` will take; ``ValueError`` before the first was observed."""
-        if not self._files:
+        if not self._largest_s:
             raise ValueError("no file was observed yet")
-        seconds = [its_seconds for _, its_seconds in self._files]
-        largest = max(count for count, _ in self._files)
-        its_seconds = statistics.mean(s for count, s in self._files if count == largest)
-        on_the_line = min(seconds) + (its_seconds - min(seconds)) * images / largest
-        return max(on_the_line, *seconds)
+        its_seconds = sum(self._largest_s) / len(self._largest_s)
+        growth_s = (its_seconds - self._quickest_s) * images / self._largest
+        return max(self._quickest_s + growth_s, self._slowest_s)
 
     def pessimistic_s(self, images: int, caution: float = 1.0) -> float:
         """What must be kept in reserve for a file of ``images``.

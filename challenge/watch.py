@@ -11,7 +11,7 @@ from challenge.spec import DATASETS, DatasetName, DatasetSpec
 
 HEARTBEAT_FILE = ".heartbeat"
 HEARTBEAT_S = 0.5
-KILL_AFTER_S = 20.0  # past the deadline
+KILL_AFTER_S = 20.0  # past the deadline and the last word from the run
 
 
 @dataclass(frozen=True)

@@ -81,15 +81,29 @@ def test_files_on_the_way_come_with_every_doubling_while_they_cost_under_one_per
     file_s: float, due_at: list[int]
 ) -> None:
     scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
-    scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     scheduler.file_written(1000, file_s)
     due = []
     for _ in range(10):
-        scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
         if scheduler.file_is_due(1.0):
             due.append(scheduler.generated)
             scheduler.file_written(1000, file_s)
     assert due == due_at
+
+
+def test_a_file_is_worth_an_eighth_of_a_large_reserve_that_it_may_make_smaller() -> None:
+    scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.01, now_s=0.0)
+    scheduler.file_written(10, 1.5)  # over one per cent of the time, so no other is cheap
+    for _ in range(2):
+        scheduler.finished(scheduler.next_batch(0.0), [], 0.01, now_s=0.0)
+    assert scheduler.projected_ipc(1.0) == 8264
+    assert scheduler.file_is_due(1.0)  # by the line a file of them all takes hours
+    scheduler.file_written(20, 1.5)
+    for _ in range(4):
+        scheduler.finished(scheduler.next_batch(0.0), [], 2.0, now_s=0.0)
+    assert not scheduler.file_is_due(1.0)  # now some seconds, of which it would take half
 
 
 def test_no_file_on_the_way_eats_the_reserve_of_the_last_one() -> None:

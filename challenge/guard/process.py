@@ -51,7 +51,7 @@ class GuardProcess:
         self._unread = b""
         self._watch: Watch | None = None
         self._journal: Journal | None = None
-        self._refreshed_s = 0.0
+        self._refreshed_s = self._heard_s = 0.0
         self._beaten_s = -HEARTBEAT_S
         self._claim: FileLock | None = None
         self._heartbeat = (run_dir / HEARTBEAT_FILE).open("wb", buffering=0)
@@ -68,7 +68,8 @@ class GuardProcess:
             why = self._watch.why_act(self._clock(), run_is_alive=run_is_alive)
             if why and self._claim is None:
                 self._take_over(self._watch, why, run_is_alive=run_is_alive)
-            if run_is_alive and self._clock() > self._watch.deadline_s + KILL_AFTER_S:
+            given_up_s = max(self._watch.deadline_s, self._heard_s) + KILL_AFTER_S
+            if run_is_alive and self._clock() > given_up_s:
                 self._end_stuck_run(self._watch)
         with contextlib.suppress(OSError):
             os.fsync(self._heartbeat.fileno())
@@ -79,6 +80,7 @@ class GuardProcess:
         if not ready:
             return True
         told = os.read(self._line, 2**16)
+        self._heard_s = self._clock()
         *lines, self._unread = (self._unread + told).split(b"\n")
         for text in lines:
             watch = decode_line(text)
@@ -167,9 +169,9 @@ class GuardProcess:
         if os.getppid() != self._run_pid or _is_stopped(self._run_pid):
             return
         sys.stderr.write(
-            f"error: the run did not answer {KILL_AFTER_S:g} s past the deadline of "
-            f"{watch.dataset} and was killed; generate --resume {self._run_dir} finishes its record"
-            "\n"
+            f"error: past the deadline of {watch.dataset} the run gave no sign of life for "
+            f"{KILL_AFTER_S:g} s and was killed; generate --resume {self._run_dir} finishes its "
+            "record\n"
         )
         os.kill(self._run_pid, signal.SIGKILL)
 
