@@ -33,7 +33,7 @@ from challenge.journal import JournalBatch, JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
 from challenge.rounds import ImageRequest
-from challenge.run_state import DatasetResult, RunState, StandingFile
+from challenge.run_state import DatasetResult, RunState, StandingFile, later_file
 from challenge.scheduler import Scheduler
 from challenge.seeds import derive_seed
 from challenge.spec import DatasetSpec
@@ -156,21 +156,25 @@ class DatasetRun:
         return FilePlan(ipc)
 
     def _take_over_guards_file(self) -> None:
-        """Where the guard had to act, its file is the one that stands if it holds more."""
+        """Where the guard had to act, its file is the one that stands, being the later one."""
         report = self._parts.guard.report(self._spec.name, self._scheduler.deadline.end_s)
         file = StandingFile.of_guard(report) if report else None
-        if file and (self._standing is None or file.rounds > self._standing.rounds):
+        if file and later_file(self._standing, file) == file:
             self._stands(file)
 
     def _stands(self, standing: StandingFile) -> None:
         self._standing = standing
         self._parts.state.file_stands(self._spec.name, standing)
 
-    def _generate(self) -> None:
+    def _tell_guard(self) -> None:
         self._parts.guard.watch(self._scheduler.watch(self._spec.name))
+
+    def _generate(self) -> None:
+        self._tell_guard()
         while batch := self._scheduler.next_batch(self._parts.clock()):
             self._make(batch)
-            self._parts.guard.watch(self._scheduler.watch(self._spec.name))
+            self._tell_guard()
+            self._parts.stop.raise_if_ended()
             if self._parts.stop.signal_name:
                 self._finish_now(self._parts.stop.signal_name)
             elif self._scheduler.file_is_due(self._parts.clock()):
@@ -289,6 +293,7 @@ class DatasetRun:
         now_s = self._parts.clock()
         self._scheduler.file_written(file.images, now_s - started_s)
         self._stands(StandingFile(file, min(plan.ipc, *self._scheduler.counts), now_s))
+        self._tell_guard()
         self._parts.emit(
             FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)
         )

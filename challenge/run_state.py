@@ -14,9 +14,9 @@ from challenge.budget import Choice
 from challenge.errors import JournalError
 from challenge.records import write_json
 from challenge.settings import ClockName
-from challenge.spec import DATASETS
+from challenge.spec import DATASETS, DatasetName
 from challenge.submission import SubmissionFile
-from challenge.watch import GuardReport
+from challenge.watch import GuardReport, read_report
 
 STATE_FILE = "state.json"
 RESULT_TIMES = ("start_s", "end_s", "deadline_s")
@@ -115,7 +115,8 @@ class RunState:
             document = json.loads(state._path.read_text(encoding="utf-8"))
             state.generation_start_s = document["generation_start_s"]
             state.datasets = {
-                name: _dataset_state(entry) for name, entry in document["datasets"].items()
+                name: _with_guards_file(run_dir, name, _dataset_state(entry))
+                for name, entry in document["datasets"].items()
             }
         except FileNotFoundError:
             pass  # it ended before the first image
@@ -178,6 +179,19 @@ def _dataset_state(entry: dict[str, Any]) -> DatasetState:
         choices = tuple(Choice(**choice) for choice in result["choices"])
         result = DatasetResult(**result | {"file": _submission_file(result), "choices": choices})
     return DatasetState(standing=standing, result=result, **entry)
+
+
+def _with_guards_file(run_dir: Path, name: DatasetName, entry: DatasetState) -> DatasetState:
+    """The state with the file that the guard wrote after the run's last word, if it did."""
+    report = read_report(run_dir, name)
+    file = StandingFile.of_guard(report) if report else None
+    return replace(entry, standing=later_file(entry.standing, file))
+
+
+def later_file(first: StandingFile | None, second: StandingFile | None) -> StandingFile | None:
+    """The one that stands, of two files that were put under the same name."""
+    files = [file for file in (first, second) if file is not None]
+    return max(files, key=lambda file: file.end_s, default=None)
 
 
 def _submission_file(owner: Mapping[str, Any]) -> SubmissionFile:

@@ -181,6 +181,7 @@ def _prepare(
 
 
 def _begin(parts: RunParts, phase: str) -> None:
+    parts.stop.raise_if_ended()
     parts.timer.begin(phase)
     parts.emit(PhaseStarted(phase))
 

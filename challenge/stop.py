@@ -16,9 +16,19 @@ from challenge.errors import StalledError
 
 @dataclass
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM: finish now with what there is."""
+    """Set by the first SIGINT or SIGTERM: finish now with what there is.
+
+    ``ended_by`` is the second one's number. It raises ``StopNow`` where it arrives; should a
+    library swallow that, ``raise_if_ended`` raises it again.
+    """
 
     signal_name: str | None = None
+    ended_by: int | None = None
+
+    def raise_if_ended(self) -> None:
+        """Raise ``StopNow`` after a second signal."""
+        if self.ended_by is not None:
+            raise StopNow(self.ended_by)
 
 
 class StopNow(BaseException):
@@ -38,7 +48,8 @@ def finish_on_signals(stop: StopRequest) -> Iterator[None]:
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
         if stop.signal_name is not None:
-            raise StopNow(signal_number)
+            stop.ended_by = signal_number
+            stop.raise_if_ended()
         stop.signal_name = signal.Signals(signal_number).name
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -186,10 +186,10 @@ def test_packing_goes_on_on_the_cpu_when_the_device_fails(
 
 
 class TakeOver(NoGuard):
-    """A guard that has packed already when the run wants to write its last file."""
+    """A guard that has packed three rounds when the run wants to write its last file."""
 
-    def __init__(self, run: Run, rounds: int) -> None:
-        self._run, self._rounds = run, rounds
+    def __init__(self, run: Run, packed_s: float) -> None:
+        self._run, self._packed_s = run, packed_s
         self.watches: list[Watch | None] = []
 
     def watch(self, watch: Watch | None) -> None:
@@ -199,27 +199,28 @@ class TakeOver(NoGuard):
         return self._run.clock() < 50
 
     def report(self, dataset: DatasetName, deadline_s: float) -> GuardReport:
-        path = self._run.run_dir / "cifar100.pt"
-        return GuardReport(
-            dataset, "a test", self._rounds, 55.0, str(path), self._rounds * 100, 1, "0"
-        )
+        path = str(self._run.run_dir / "cifar100.pt")
+        return GuardReport(dataset, "a test", 3, self._packed_s, path, 300, 1, "0")
 
 
-@pytest.mark.parametrize(("rounds", "taken"), [(10**6, True), (1, False)])
-def test_the_guards_file_is_taken_over_when_it_holds_more(
-    run: Run, rounds: int, taken: bool
+@pytest.mark.parametrize(("packed_s", "taken"), [(55.0, True), (0.5, False)])
+def test_the_guards_file_is_taken_over_when_it_is_the_later_one(
+    run: Run, packed_s: float, taken: bool
 ) -> None:
-    guard = TakeOver(run, rounds)
+    guard = TakeOver(run, packed_s)
     run.guard = guard
     result = run(FakeGenerator(run.clock, image_s=0.05), limit_s=60.0, augment="none")
     done = result.datasets[0]
     assert result.error is None
     assert "is packed by the guard already" in str(done.fault)
-    assert (done.file.ipc == rounds) == taken
+    assert (done.file.ipc == 3) == taken
     assert ("since a test" in str(done.fault)) == taken
     assert guard.watches[-1] is None
     told = [watch for watch in guard.watches if watch]
-    assert told[-1].rounds_in_file > told[0].rounds_in_file == 0
+    assert told[0].rounds_in_file == 0
+    first_file = next(n for n, watch in enumerate(told) if watch.rounds_in_file)
+    assert told[first_file].rounds_in_file == 1
+    assert told[first_file - 1].guard_at_s > told[-1].guard_at_s  # more to pack, so sooner
 
 
 class PowerFailure(BaseException):

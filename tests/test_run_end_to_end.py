@@ -143,7 +143,7 @@ def test_without_json_the_panel_says_valid_and_where_to_look(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_in_a_valid_submission(tmp_path: Path) -> None:
-    with start_run(tmp_path, limit_s=300) as process:
+    with start_run(tmp_path, "--limit-s", "300") as process:
         wait_for_event(tmp_path / "run" / "events.jsonl", "BatchFinished")
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
@@ -155,7 +155,7 @@ def test_ctrl_c_ends_in_a_valid_submission(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
-    with start_run(tmp_path, limit_s=300) as process:
+    with start_run(tmp_path, "--limit-s", "300") as process:
         wait_for_event(tmp_path / "run" / "events.jsonl", "RunPlanned")
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -165,7 +165,78 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def start_run(tmp_path: Path, limit_s: int) -> subprocess.Popen[str]:
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_resumed_to_the_same_file(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    plan = ("--ipc", "4", "--limit-s", "300")
+    with start_run(tmp_path, *plan) as process:
+        wait_for_event(tmp_path / "run" / "events.jsonl", "FileWritten")
+        process.kill()
+    code, out, errors = run_cli("generate", "--resume", tmp_path / "run", "--json")
+    resumed = json.loads(out.splitlines()[-1])
+    assert code == 0, errors
+    assert resumed["phases_s"]["earlier_processes"] > 1
+    assert sum(resumed["phases_s"].values()) >= resumed["elapsed_s"] - 60
+    code, out, _ = run_cli(
+        "generate", *TINY, "--dataset", "cifar100", *plan, "--json", "--out", tmp_path / "whole"
+    )
+    assert code == 0
+    files = [(tmp_path / name / "cifar100.pt").read_bytes() for name in ("run", "whole")]
+    assert hashlib.sha256(files[0]).digest() == hashlib.sha256(files[1]).digest()
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--seed", "1"), "--seed 0, not 1"),
+        (("--model", "sdxl-turbo"), "--model tiny, not sdxl-turbo"),
+        (("--dataset", "tinyimagenet"), "--dataset cifar100, not tinyimagenet"),
+        (("--ipc", "3"), "--ipc 2, not 3"),
+    ],
+)
+def test_a_run_is_not_resumed_as_another(
+    tiny_run: Path, run_cli: CliRunner, flags: tuple[str, str], message: str
+) -> None:
+    before = (tiny_run / "run.json").read_bytes()
+    code, _, errors = run_cli("generate", "--resume", tiny_run, *flags)
+    assert code == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert (tiny_run / "run.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_past_its_deadline_has_the_guards_file(tmp_path: Path) -> None:
+    with start_run(tmp_path, "--clock", "generation", "--limit-s", "8") as process:
+        wait_for_event(tmp_path / "run" / "events.jsonl", "FileWritten")
+        process.send_signal(signal.SIGSTOP)
+        wait_for_file(tmp_path / "run" / "guard-cifar100.json")
+        packed = json.loads((tmp_path / "run" / "guard-cifar100.json").read_text())
+        time.sleep(2.0)  # past the deadline
+        process.send_signal(signal.SIGCONT)
+        out, errors = process.communicate(timeout=60)
+    document = json.loads(out.splitlines()[-1])
+    assert process.returncode == 0, errors
+    assert (document["verdict"], document["late_s"]) == ("VALID", 0)
+    assert "last safe moment" in packed["why"]
+    if packed["error"] is None:
+        assert document["datasets"]["cifar100"]["images"] == packed["images"]
+    assert document["elapsed_s"] <= 8
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_same_folder_is_refused(run_cli: CliRunner, tmp_path: Path) -> None:
+    with start_run(tmp_path, "--limit-s", "300") as process:
+        wait_for_event(tmp_path / "run" / "events.jsonl", "RunPlanned")
+        code, _, errors = run_cli("generate", *TINY, "--out", tmp_path / "run")
+        process.kill()
+    assert code == 2
+    assert "another run is working in it" in errors
+
+
+def start_run(tmp_path: Path, *flags: str) -> subprocess.Popen[str]:
     """A run of the embedded model in a process of its own."""
     command = [
         sys.executable,
@@ -177,7 +248,7 @@ def start_run(tmp_path: Path, limit_s: int) -> subprocess.Popen[str]:
         "cifar100",
     ]
     return subprocess.Popen(
-        [*command, "--limit-s", str(limit_s), "--out", str(tmp_path / "run"), "--json"],
+        [*command, *flags, "--out", str(tmp_path / "run"), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -193,3 +264,11 @@ def wait_for_event(log: Path, name: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"no {name} in {log}")
+
+
+def wait_for_file(path: Path) -> None:
+    """Wait until there is such a file, at most a minute."""
+    deadline_s = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline_s, f"no {path}"
+        time.sleep(0.05)
