@@ -120,7 +120,7 @@ class RunState:
             }
         except FileNotFoundError:
             pass  # it ended before the first image
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise JournalError(
                 f"{state._path}: cannot be read ({error}); put it right, or start a new run"
             ) from error
