@@ -20,6 +20,7 @@ from challenge.errors import (
     ChallengeError,
     GenerationError,
     PackingDeviceError,
+    StalledError,
     SubmissionError,
     TooLateError,
     TooSlowError,
@@ -193,11 +194,13 @@ class DatasetRun:
         """Make, judge and journal one batch, and tell the scheduler what came of it."""
         started_s = self._parts.clock()
         try:
-            with interrupting_after(self._scheduler.interrupt_at_s() - started_s):
+            with interrupting_after(self._scheduler.patience_s(len(batch), started_s)):
                 thumbnails, usable = self._thumbnails(batch)
         except torch.OutOfMemoryError:
             thumbnails, usable = None, []  # the memory is free once the exception is gone
-        except RuntimeError as error:
+        except (RuntimeError, StalledError) as error:
+            if isinstance(error, StalledError) and self._must_pack():
+                raise
             self._try_again(batch, error)
             return
         if thumbnails is None:
@@ -218,7 +221,10 @@ class DatasetRun:
         self._require_mostly_usable()
         self._tell_batch(len(batch), len(rejected), now_s - started_s)
 
-    def _try_again(self, batch: Sequence[ImageRequest], error: RuntimeError) -> None:
+    def _must_pack(self) -> bool:
+        return self._parts.clock() >= self._scheduler.interrupt_at_s()
+
+    def _try_again(self, batch: Sequence[ImageRequest], error: Exception) -> None:
         """Make the same batch once more; a model that fails again and again is an error."""
         self._failures += 1
         first_line = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -18,6 +18,7 @@ from challenge.watch import Watch
 NO_TIME = "no time for another batch"
 EARLY_SHARE = 0.02  # of the time, beyond the reserve: enough to make more images after all
 CHECKPOINT_SHARE = 0.01  # of the time that the valid files on the way may cost
+HANG_FACTOR, SHORTEST_HANG_S = 20, 20.0  # a batch that takes longer is asked for anew
 LARGE_RESERVE_SHARE = 0.05
 # Of the caution in the reserve: first the reserve begins, then the batch's alarm, then the guard.
 INTERRUPT_CAUTION, GUARD_CAUTION = 2 / 3, 1 / 3
@@ -222,6 +223,11 @@ class Scheduler:
         """When a batch that has not ended is given up, so that packing still fits."""
         images = self.file_plan().ipc * len(self.counts)
         return self.deadline.end_s - self._costs.pack.pessimistic_s(images, INTERRUPT_CAUTION)
+
+    def patience_s(self, size: int, now_s: float) -> float:
+        """How long to wait for a batch: until packing must begin, or until it surely hangs."""
+        hangs_s = max(SHORTEST_HANG_S, HANG_FACTOR * self._costs.batch.pessimistic_s(size))
+        return min(hangs_s, self.interrupt_at_s() - now_s)
 
     def watch(self, dataset: DatasetName) -> Watch:
         """What the guard must know now: it packs the complete rounds, without variants."""

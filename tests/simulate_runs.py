@@ -127,6 +127,11 @@ class SimulatedRun:
             near_the_end = self.now_s + seconds > 0.8 * LIMIT_S
             if near_the_end and self._is_cut_short(self.now_s + seconds, can_end=can_end):
                 return False
+            if seconds > 20 and self._alarm and can_end:
+                patience_s = self._scheduler.patience_s(len(batch), self.now_s)
+                if seconds > patience_s:
+                    self.now_s += patience_s
+                    continue  # it is asked for anew
             self.now_s += seconds
             self._rounds.count(self._scheduler.generated + len(batch))
             self._scheduler.finished(batch, [], seconds, self.now_s)
@@ -137,12 +142,13 @@ class SimulatedRun:
     def _is_cut_short(self, batch_end_s: float, *, can_end: bool) -> bool:
         """Whether the alarm or the guard comes before the end of the batch; then they pack."""
         alarm_s = self._scheduler.interrupt_at_s()
-        if self._alarm and can_end and batch_end_s > alarm_s:
+        hangs_s = self._scheduler.patience_s(1, self.now_s)  # asked for anew before the alarm?
+        if self._alarm and can_end and batch_end_s > alarm_s and self.now_s + hangs_s >= alarm_s:
             self.now_s = max(self.now_s, alarm_s)
             self._write_last_file()
             return True
         guard_at_s = self._scheduler.watch("cifar100").guard_at_s
-        if self._guard and batch_end_s > guard_at_s:
+        if self._guard and not can_end and batch_end_s > guard_at_s:
             self.now_s = max(self.now_s, guard_at_s)
             self._pack(min(self._rounds.counts), stubborn=True)
             return True
@@ -162,6 +168,8 @@ class SimulatedRun:
 
     def _pack(self, ipc: int, *, stubborn: bool) -> float | None:
         """Write a file; the images a second of one that would be too late, None of another."""
+        if ipc == 0:
+            return None
         images, started_s = ipc * CLASSES, self.now_s
         for number, seconds in enumerate(self._weather.pack_s(images, self._rng), start=1):
             self.now_s += seconds

@@ -76,6 +76,27 @@ def test_a_batch_that_never_ends_is_given_up_and_what_was_made_is_packed(
     assert images_in(result) == done.generated_per_class * 100
 
 
+def test_a_batch_that_hangs_in_the_middle_of_a_run_is_asked_for_anew(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung: list[bool] = []
+
+    def hang_once(images: Tensor, seeds: Sequence[int]) -> Tensor:
+        if run.clock() > 20 and not hung:
+            hung.append(True)
+            time.sleep(60)
+        return images
+
+    monkeypatch.setattr(
+        "challenge.dataset_run.interrupting_after", lambda _: interrupting_after(0.2)
+    )
+    generator = FakeGenerator(run.clock, image_s=0.05, spoil=hang_once)
+    done = run(generator, limit_s=60.0, augment="none").datasets[0]
+    assert any("trying again: the batch had not ended" in text for text in run.notices())
+    assert done.fault is None
+    assert done.end_s > 57
+
+
 def test_a_machine_that_was_suspended_past_the_deadline_has_the_file_from_before(run: Run) -> None:
     def suspend(images: Tensor, seeds: Sequence[int]) -> Tensor:
         run.clock.advance(3600 if 30 < run.clock() < 60 else 0)

@@ -180,6 +180,14 @@ def test_packing_the_alarm_and_the_guard_have_their_moments_in_this_order() -> N
     assert (watch.deadline_s, watch.rounds_in_file, watch.most_ipc) == (100.0, 0, None)
 
 
+def test_a_batch_is_waited_for_twenty_times_as_long_as_it_may_take_or_until_packing() -> None:
+    scheduler = make_scheduler(limit_s=100.0, batch_size=10, image_s=0.1, pack_s=4.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 2.0, now_s=2.0)
+    assert scheduler.patience_s(10, 5.0) == pytest.approx(20 * 2.0 * BatchCost.margin)
+    assert scheduler.patience_s(1, 5.0) == 20.0  # less would be called a hang too soon
+    assert scheduler.patience_s(10, 90.0) == pytest.approx(scheduler.interrupt_at_s() - 90.0)
+
+
 def test_the_guard_is_told_what_the_file_holds_and_may_hold() -> None:
     ceiling = FileCeiling(7, "--max-file-gib is 1")
     scheduler = make_scheduler(batch_size=10, target_ipc=9, ceiling=ceiling)
