@@ -272,9 +272,12 @@ def test_a_resumed_run_makes_the_file_of_an_uninterrupted_one_to_the_bit(
     expected = Run(run.run_dir.parent / "whole", TickingClock())
     whole = expected(FakeGenerator(expected.clock), **PLAN).datasets[0]
     cut_short(run, images, **PLAN)
-    resumed = run(FakeGenerator(run.clock), **PLAN).datasets[0]
+    kept = sum(Journal.open(run.run_dir / "cifar100.journal").counts().values())
+    generator = FakeGenerator(run.clock)
+    resumed = run(generator, **PLAN).datasets[0]
     assert resumed.file.sha256 == whole.file.sha256
     assert (resumed.generated, resumed.file.images) == (500, 500)
+    assert sum(generator.sizes) == 500 - kept + 2  # two in the warm-up
 
 
 def test_a_journal_cut_anywhere_in_its_last_record_leads_to_the_same_file(run: Run) -> None:
