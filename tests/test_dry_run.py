@@ -9,6 +9,7 @@ from conftest import CliRunner
 
 from challenge.commands.dry_run import borrowed_run_dir, weights_bytes
 from challenge.errors import GenerationError, OutputError
+from challenge.generators.loading import load_generator
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.weights import Weights
 from challenge.stop import StopRequest
@@ -54,6 +55,22 @@ def test_ready_with_a_plan_for_each_set_and_nothing_left_but_the_calibration(
     assert 2**27 < document["checks"]["memory"]["peak_bytes"] < 2**40
     assert list(empty_folder.iterdir()) == []
     assert [str(path) for path in cache_dir.iterdir()] == [document["calibration"]]
+
+
+def test_the_model_is_loaded_once_for_both_sets(
+    run_cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def counting(*arguments: Any, **named: Any) -> OneStepGenerator:
+        loaded.append(arguments)
+        return load_generator(*arguments, **named)
+
+    monkeypatch.setattr("challenge.generators.loading.load_generator", counting)
+    code, _, errors = run_cli(*DRY, "--dataset", "all", "--limit-s", "120")
+    assert code == 0
+    assert len(loaded) == 1
+    assert errors.count("loading the model") == 1
 
 
 def test_the_run_after_it_is_planned_with_its_costs(run_cli: CliRunner, tmp_path: Path) -> None:
