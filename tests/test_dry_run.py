@@ -8,10 +8,11 @@ import pytest
 from conftest import CliRunner
 
 from challenge.commands.dry_run import borrowed_run_dir, weights_bytes
-from challenge.errors import GenerationError, OutputError
+from challenge.errors import BudgetError, GenerationError, OutputError
 from challenge.generators.loading import load_generator
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.weights import Weights
+from challenge.scheduler import Scheduler
 from challenge.stop import StopRequest
 
 DRY = ("generate", "--dry-run", "--model", "tiny", "--dataset", "cifar100", "--json")
@@ -135,6 +136,26 @@ def test_a_count_that_the_disk_cannot_hold_is_not_ready(run_cli: CliRunner) -> N
     code, document = ask(run_cli, "--limit-s", "60", "--ipc", "2", "--max-file-gib", "0.002")
     assert code == 1
     assert "a file of 2 images a class of CIFAR-100 has no room" in document["problems"][0]
+
+
+def test_no_room_for_a_single_image_a_class_is_not_ready(run_cli: CliRunner) -> None:
+    code, document = ask(run_cli, "--limit-s", "60", "--max-file-gib", "0.0001")
+    assert code == 1
+    assert "there is no room for one image a class of cifar100" in document["problems"][0]
+
+
+def test_what_the_run_itself_calls_too_short_is_not_ready_whatever_the_plan_says(
+    run_cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_short(scheduler: Scheduler, now_s: float) -> None:
+        if scheduler.generated:
+            raise BudgetError("too short, says the scheduler")
+
+    monkeypatch.setattr(Scheduler, "_require_first_round_fits", too_short)
+    code, document = ask(run_cli, "--limit-s", "120")
+    assert code == 1
+    assert document["plan"]["problems"] == []
+    assert document["problems"] == ["too short, says the scheduler"]
 
 
 def test_what_is_missing_is_told_before_anything_is_loaded(

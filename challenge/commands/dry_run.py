@@ -34,7 +34,7 @@ from challenge.environment import device_title
 from challenge.errors import BudgetError
 from challenge.events import BatchFinished, DatasetStarted, Event, Notice, PhaseStarted
 from challenge.guard.handle import NoGuard
-from challenge.plan import UNTIMED, RunPlan, make_plan
+from challenge.plan import UNTIMED, MeasuredCosts, RunPlan, make_plan
 from challenge.plan_text import PLAN_HEADINGS, plan_phases, plan_rows
 from challenge.planner import CostWatch
 from challenge.readiness import (
@@ -141,11 +141,9 @@ class _DryRun:
         self._examine_device(parts.device, dtype)
         if report.problems:
             return
-        self._try_out(books, parts, load)
+        tried, shortage = self._try_out(books, parts, load)
         self._note_peak_memory(parts.device)
-        costs = self._watch.costs([spec.name for spec in settings.specs])
-        assert costs is not None  # the trial ends by an error, or after the warm-up
-        costs = tried = limited_by_disk(costs, settings.specs, disk)
+        costs = tried = limited_by_disk(tried, settings.specs, disk)
         memory = open_calibration(settings, books, parts, dtype)
         if memory.notice:
             report.warnings.append(memory.notice)
@@ -156,7 +154,7 @@ class _DryRun:
         if costs != tried:
             basis += "; images and files by a longer run before it"
         report.plan = make_plan(settings, costs, dtype, disk.free_bytes, measured=True, basis=basis)
-        report.problems += report.plan.problems
+        report.problems += report.plan.problems or ([str(shortage)] if shortage else [])
 
     def _examine_device(self, device: "torch.device", dtype: str) -> None:
         """Memory of the machine and of a GPU, against what the weights take."""
@@ -189,16 +187,16 @@ class _DryRun:
 
     def _try_out(
         self, books: Books, parts: "RunParts", load: Callable[[], "ImageGenerator"]
-    ) -> None:
-        """Run each data set for a few seconds; the model is loaded once.
+    ) -> tuple[MeasuredCosts, BudgetError | None]:
+        """Run each data set for a few seconds; the model is loaded once. Gives back what that cost.
 
-        A limit too short for one image of each class ends a data set early; the plan tells it with
-        numbers. Any other fault of the run is raised.
+        A lack of time or room ends a data set early and is given back too, since the plan tells it
+        better. Any other fault is raised, and so is a lack that left nothing to plan with.
         """
         from challenge.run_state import RunState
         from challenge.runner import run_generate
 
-        load_once = cache(load)
+        load_once, shortage = cache(load), None
         trial = replace(self._settings, clock="generation", limit_covers="each")
         waiting = dict(books)
         while waiting:
@@ -207,13 +205,20 @@ class _DryRun:
             run_dir.mkdir()
             with suppress(_TrialOver):
                 its_parts = replace(parts, run_dir=run_dir, state=RunState(run_dir))
-                result = run_generate(trial, waiting, load_once, its_parts)
-                if result.error is not None and not isinstance(result.error, BudgetError):
-                    raise result.error
+                error = run_generate(trial, waiting, load_once, its_parts).error
+                if isinstance(error, BudgetError):
+                    shortage = shortage or error
+                elif error is not None:
+                    raise error
             self._stop_if_asked()
             self._timer.begin(UNTIMED)
             seen = {spec for spec in waiting if self._watch.generating_s(spec.name) > 0}
             waiting = {s: book for s, book in waiting.items() if s not in seen | {current}}
+        costs = self._watch.costs([spec.name for spec in books])
+        if costs is None:
+            assert shortage is not None  # nothing else ends a trial before its first image
+            raise shortage
+        return costs, shortage
 
     def _see(self, event: Event) -> None:
         """Show what a dry run has to say of an event, and end the trial when enough was seen."""
