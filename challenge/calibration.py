@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from challenge.plan import DatasetCosts, MeasuredCosts
+from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.records import write_json
 from challenge.settings import GenerateSettings, selected_specs
 

@@ -6,7 +6,8 @@ Plain text only; the console sets it.
 from collections.abc import Mapping
 from typing import Any
 
-from challenge.plan import UNTIMED, DatasetPlan, RunPlan
+from challenge.forecast import DatasetPlan
+from challenge.plan import UNTIMED, RunPlan
 from challenge.spec import DATASETS
 
 SHARED = "before the images"

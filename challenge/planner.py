@@ -21,7 +21,8 @@ from challenge.events import (
     TrialBatch,
     TrialFile,
 )
-from challenge.plan import UNTIMED, DatasetCosts, MeasuredCosts, RunPlan, make_plan
+from challenge.forecast import DatasetCosts, MeasuredCosts
+from challenge.plan import UNTIMED, RunPlan, make_plan
 from challenge.settings import GenerateSettings
 
 GUESS = "from one image and two small files of the warm-up; batches are faster"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from challenge.budget import Clock
 from challenge.file_plan import FLOAT32_BYTES
-from challenge.plan import DatasetCosts, MeasuredCosts
+from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.records import explaining_os_errors
 from challenge.spec import DatasetSpec
 

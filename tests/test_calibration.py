@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from challenge.calibration import CalibrationFile, cache_dir, calibration_key
-from challenge.plan import DatasetCosts, MeasuredCosts
+from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.settings import GenerateSettings
 
 COSTS = MeasuredCosts(

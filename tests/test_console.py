@@ -17,7 +17,8 @@ from challenge.events import (
     TrialBatch,
     TrialFile,
 )
-from challenge.plan import DatasetPlan, RunPlan
+from challenge.forecast import DatasetPlan
+from challenge.plan import RunPlan
 
 PLAN = RunPlanned(
     "tiny", ("cifar100", "tinyimagenet"), 600.0, "each", "process", 1200.0, "auto", "upright", "out"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from challenge.plan import DatasetCosts, MeasuredCosts, RunPlan, make_plan, plan_vs_actual
+from challenge.forecast import DatasetCosts, MeasuredCosts
+from challenge.plan import RunPlan, make_plan, plan_vs_actual
 from challenge.settings import GenerateSettings
 
 # A round of CIFAR-100 takes 1 s. A file of n images takes 0.1 s + 0.9 ms each, at least 1 s, and
@@ -28,38 +29,6 @@ def plan_of(
     given_settings: dict[str, object] = {"dataset": "cifar100", "augment": "none", **changes}
     settings = GenerateSettings(**given_settings)  # type: ignore[arg-type]
     return make_plan(settings, costs, "float32", free_bytes, measured=True, basis="a test")
-
-
-def test_plans_all_rounds_that_fit_beside_loading_and_the_reserve() -> None:
-    # 50 s after loading. 42 rounds: 42 s, file 3.88 s, on the way 4.2 - 3.88 s, reserve
-    # 0.75 + 1.5 * 3.88 s: 48.89 s in all. 43 rounds: 50.035 s. Left for the next: 50 - 42 - 7.035 s
-    plan = plan_of(limit_s=60.0).datasets[0]
-    assert plan.images == 4296
-    assert plan.ipc == 42
-    assert plan.reserve_s == pytest.approx(6.57)
-    assert plan.phases_s == pytest.approx({"generate": 42.96, "write": 2.1, "augment": 2.1})
-    assert plan.file_bytes == 4200 * 3 * 32 * 32 * 4
-    assert plan.journal_bytes == 4296 * 3 * 32 * 32
-
-
-def test_a_count_that_is_asked_for_is_planned_and_no_more() -> None:
-    plan = plan_of(limit_s=60.0, ipc=10).datasets[0]
-    assert (plan.images, plan.ipc) == (1000, 10)
-    assert plan.phases_s["generate"] == pytest.approx(10.0)
-
-
-def test_a_long_run_is_planned_by_the_same_rule() -> None:
-    # r rounds: r + (0.01 r - 0.1) + 0.75 + 1.5 (0.1 + 0.09 r) s = 1.145 r + 0.8 s
-    plan = plan_of(limit_s=10_010.0).datasets[0]
-    assert plan.images // 100 == int((10_000 - 0.8) / 1.145)
-
-
-def test_with_augmentation_an_incomplete_round_and_variants_are_in_the_file() -> None:
-    few = plan_of(limit_s=30.0, augment="upright").datasets[0]
-    many = plan_of(limit_s=300.0, augment="upright").datasets[0]
-    distinct = -(-few.images // 100)
-    assert few.ipc == 5 * distinct
-    assert many.ipc == -(-many.images // 100) > 100
 
 
 def test_the_generation_clock_leaves_loading_out_of_the_limit() -> None:
@@ -99,14 +68,12 @@ def test_with_one_limit_for_both_the_shortfall_counts_for_each() -> None:
 IMAGE_BYTES = 3 * 32 * 32
 
 
-def test_a_ceiling_of_the_file_ends_the_images() -> None:
+def test_a_count_that_no_file_can_hold_is_a_problem() -> None:
     gib = 30 * 100 * IMAGE_BYTES * 4 / 2**30  # 30 images a class
-    plan = plan_of(limit_s=60.0, max_file_gib=gib)
-    assert (plan.datasets[0].images, plan.datasets[0].ipc) == (3000, 30)
-    assert plan.problems == ()
-    asked_for_more = plan_of(limit_s=60.0, max_file_gib=gib, ipc=31)
-    assert "a file of 31 images a class of CIFAR-100 has no room" in asked_for_more.problems[0]
-    assert "there is some for 30, since --max-file-gib" in asked_for_more.problems[0]
+    assert plan_of(limit_s=60.0, max_file_gib=gib, ipc=30).problems == ()
+    [problem] = plan_of(limit_s=60.0, max_file_gib=gib, ipc=31).problems
+    assert "a file of 31 images a class of CIFAR-100 has no room" in problem
+    assert "there is some for 30, since --max-file-gib" in problem
 
 
 def test_the_disk_is_a_ceiling_too_and_the_second_set_has_what_the_first_leaves() -> None:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from challenge.plan import DatasetPlan, RunPlan, plan_vs_actual
+from challenge.forecast import DatasetPlan
+from challenge.plan import RunPlan, plan_vs_actual
 from challenge.plan_text import (
     PLAN_HEADINGS,
     RESULT_HEADINGS,

@@ -13,7 +13,7 @@ from challenge.events import (
     TrialBatch,
     TrialFile,
 )
-from challenge.plan import DatasetCosts, MeasuredCosts
+from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.planner import CostWatch, Planner
 from challenge.settings import GenerateSettings
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import FakeClock
 
 from challenge.errors import OutputError
-from challenge.plan import DatasetCosts, MeasuredCosts
+from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.readiness import (
     CHUNK_BYTES,
     GIB,

@@ -11,16 +11,17 @@ next run plans with.
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from challenge.budget import PhaseTimer
 from challenge.clock import RunClock
+from challenge.commands.dry_run_report import Report, report_document, show_report
 from challenge.commands.generate import (
     Books,
     default_run_dir,
@@ -29,13 +30,13 @@ from challenge.commands.generate import (
     open_run,
     require_model,
 )
-from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_document
+from challenge.console import TITLES, RunView, write_document
 from challenge.environment import device_title
 from challenge.errors import BudgetError
 from challenge.events import BatchFinished, DatasetStarted, Event, Notice, PhaseStarted
+from challenge.forecast import MeasuredCosts
 from challenge.guard.handle import NoGuard
-from challenge.plan import UNTIMED, MeasuredCosts, RunPlan, make_plan
-from challenge.plan_text import PLAN_HEADINGS, plan_phases, plan_rows
+from challenge.plan import UNTIMED, make_plan
 from challenge.planner import CostWatch
 from challenge.readiness import (
     GIB,
@@ -47,7 +48,7 @@ from challenge.readiness import (
     limited_by_disk,
     measure_disk,
 )
-from challenge.records import SCHEMA_VERSION, noting_errors, run_folder
+from challenge.records import noting_errors, run_folder
 from challenge.settings import GenerateSettings
 from challenge.stop import StopNow, StopRequest, finish_on_signals
 
@@ -65,22 +66,6 @@ class _TrialOver(BaseException):
     """Enough was seen of a data set. No ``Exception``, so that nothing takes it for a fault."""
 
 
-@dataclass
-class Report:
-    """What was found; READY when there is no problem."""
-
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    checks: dict[str, Any] = field(default_factory=dict)
-    plan: RunPlan | None = None
-    calibration: str | None = None
-
-    @property
-    def verdict(self) -> str:
-        """The answer."""
-        return "NOT READY" if self.problems else "READY"
-
-
 def dry_run(settings: GenerateSettings, clock: RunClock) -> int:
     """Run the command; returns the exit code, 0 for READY and 1 for NOT READY."""
     with ExitStack() as stack:
@@ -90,9 +75,9 @@ def dry_run(settings: GenerateSettings, clock: RunClock) -> int:
             trial.examine()
     report = trial.report
     if settings.json:
-        write_document(_document(report))
+        write_document(report_document(report))
     else:
-        _show(report)
+        show_report(report)
     return 0 if report.verdict == "READY" else 1
 
 
@@ -262,51 +247,3 @@ def borrowed_run_dir(path: Path) -> Iterator[Path]:
         for parent in made:
             with suppress(OSError):  # never made, or somebody put a file there
                 parent.rmdir()
-
-
-def _document(report: Report) -> dict[str, Any]:
-    """What ``--json`` prints."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "verdict": report.verdict,
-        "problems": report.problems,
-        "warnings": report.warnings,
-        "checks": report.checks,
-        "plan": asdict(report.plan) if report.plan else None,
-        "calibration": report.calibration,
-    }
-
-
-def _show(report: Report) -> None:
-    """The panel: verdict, reasons, facts, and the plan as a table."""
-    lines = [f"not ready: {problem}" for problem in report.problems]
-    lines += [f"warning: {warning}" for warning in report.warnings]
-    lines += _facts(report.checks)
-    if report.calibration:
-        lines.append(f"costs kept for the next runs: {report.calibration}")
-    table = None
-    if report.plan is not None:
-        lines += [f"{each.name} {each.value} ({each.reason})" for each in report.plan.choices]
-        lines += [f"seconds {phases}" for phases in plan_phases(report.plan)]
-        lines.append(f"plan, {report.plan.basis}:")
-        table = make_table(PLAN_HEADINGS, plan_rows(report.plan))
-    results().print(verdict_panel(report.verdict, lines, table))
-
-
-def _facts(checks: Mapping[str, Any]) -> list[str]:
-    """What was found, in words."""
-    facts = []
-    if device := checks.get("device"):
-        peak = f", {device['peak_bytes'] / GIB:.1f} GiB used" if "peak_bytes" in device else ""
-        facts.append(f"device {device['name']}, {device['dtype']}{peak}")
-    if (memory := checks.get("memory")) and memory["available_bytes"] is not None:
-        weights = checks["weights"]["bytes"]
-        taken = f", the weights take {weights / GIB:.1f} GiB" if weights else ""
-        peak = f", {memory['peak_bytes'] / GIB:.1f} GiB used" if "peak_bytes" in memory else ""
-        facts.append(f"memory: {memory['available_bytes'] / GIB:.1f} GiB available{taken}{peak}")
-    if disk := checks.get("disk"):
-        facts.append(
-            f"disk: {disk['mb_per_s']:.0f} MB/s ({disk['num_bytes'] / GIB:.2f} GiB written and "
-            f"forced to disk in {disk['seconds']:.1f} s), {disk['free_bytes'] / GIB:.2f} GiB free"
-        )
-    return facts
