@@ -122,6 +122,21 @@ def test_a_run_that_was_stopped_leaves_no_costs_behind(
     assert not cache_dir.exists()
 
 
+def test_a_resumed_run_has_no_plan_and_teaches_nothing(
+    run_cli: CliRunner, tmp_path: Path, cache_dir: Path
+) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "1")
+    assert run_cli("generate", *plan, "--out", tmp_path / "run")[0] == 0
+    [calibration] = cache_dir.iterdir()
+    before = calibration.read_bytes()
+    code, out, errors = run_cli("generate", "--resume", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert code == 0, errors
+    assert (record["plan"], record["plan_vs_actual"]) == (None, None)
+    assert "CIFAR-100" in out
+    assert calibration.read_bytes() == before
+
+
 def test_the_log_has_a_line_for_each_event_in_order_of_time(tiny_run: Path) -> None:
     lines = [json.loads(line) for line in (tiny_run / "events.jsonl").read_text().splitlines()]
     names = [line["event"] for line in lines]
