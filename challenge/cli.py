@@ -74,6 +74,10 @@ def _parse(arguments: Sequence[str], defaults: GenerateSettings | None = None) -
 def _run(settings: Command, clock: RunClock) -> int:
     """Call the command that ``settings`` belongs to."""
     match settings:
+        case GenerateSettings(dry_run=True):
+            from challenge.commands.dry_run import dry_run
+
+            return dry_run(settings, clock)
         case GenerateSettings():
             from challenge.commands.generate import generate
 

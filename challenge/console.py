@@ -37,8 +37,10 @@ from challenge.events import (
     FileWritten,
     Notice,
     PhaseStarted,
+    PlanMade,
     RunPlanned,
 )
+from challenge.plan_text import plan_lines
 from challenge.spec import DATASETS
 
 PHASE_TITLES = {
@@ -49,6 +51,7 @@ PHASE_TITLES = {
 LOG_WIDTH = 140  # columns where stdout is no terminal
 LINE_EVERY_S = 10.0  # where progress is plain lines
 TITLES: dict[str, str] = {name: spec.title for name, spec in DATASETS.items()}
+GOOD = ("VALID", "READY")
 
 
 def results() -> Console:
@@ -140,6 +143,7 @@ class RunView(_ProgressView):
             RunPlanned: self._planned,
             Notice: self._notice,
             PhaseStarted: self._phase,
+            PlanMade: self._plan_made,
             DatasetStarted: self._dataset_started,
             BatchFinished: self._batch,
             FileWritten: self._file_written,
@@ -147,8 +151,9 @@ class RunView(_ProgressView):
         }
 
     def show(self, event: Event) -> None:
-        """Show one event."""
-        self._handlers[type(event)](event)
+        """Show one event; those that only tell costs have nothing to show."""
+        if handler := self._handlers.get(type(event)):
+            handler(event)
 
     def _say(self, text: str, style: str = "") -> None:
         stamp = f"{self._clock():7.1f} s  "
@@ -190,6 +195,12 @@ class RunView(_ProgressView):
     def _phase(self, event: PhaseStarted) -> None:
         self._say(PHASE_TITLES.get(event.phase, event.phase))
 
+    def _plan_made(self, event: PlanMade) -> None:
+        for line in plan_lines(event.plan):
+            self._say(line)
+        for problem in event.plan.problems:
+            self._say(f"warning: {problem}", "yellow")
+
     def _dataset_started(self, event: DatasetStarted) -> None:
         self._deadlines[event.dataset] = event
         self._next_line_s = self._clock()
@@ -229,8 +240,8 @@ class RunView(_ProgressView):
 
 
 def verdict_panel(verdict: str, lines: Sequence[str], table: Table | None = None) -> Panel:
-    """The panel that ends a command: green VALID or red INVALID, facts below."""
-    colour = "green" if verdict == "VALID" else "red"
+    """The panel that ends a command: green VALID or READY, else red; facts below."""
+    colour = "green" if verdict in GOOD else "red"
     grid = Table.grid(padding=(0, 1))
     for line in lines:
         grid.add_row(Text(line, overflow="fold"))

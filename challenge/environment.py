@@ -76,7 +76,7 @@ def describe_machine(device: "torch.device") -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "device": str(device),
         "gpu": describe_gpu(device),
-        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "packages": package_versions(),
         "commit": git_commit(),
     }
 
@@ -119,6 +119,11 @@ def _git(root: Path, *arguments: str) -> str:
         ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
     )
     return done.stdout.strip()
+
+
+def package_versions() -> dict[str, str | None]:
+    """Versions of the packages that decide what a run makes and how fast; None where missing."""
+    return {name: _version(name) for name in RECORDED_PACKAGES}
 
 
 def _version(package: str) -> str | None:

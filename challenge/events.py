@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from challenge.plan import RunPlan
+
 
 @dataclass(frozen=True)
 class RunPlanned:
@@ -41,6 +43,32 @@ class PhaseStarted:
     """A phase that all data sets share begins: load, encode or warm_up."""
 
     phase: str
+
+
+@dataclass(frozen=True)
+class TrialBatch:
+    """The warm-up made a batch of ``size`` images of this data set's size."""
+
+    dataset: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialFile:
+    """The warm-up wrote a file of noise; ``phases_s`` splits all such files so far by phase."""
+
+    dataset: str
+    images: int
+    seconds: float
+    phases_s: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PlanMade:
+    """What the run is expected to do, phase by phase."""
+
+    plan: RunPlan
 
 
 @dataclass(frozen=True)
@@ -99,6 +127,9 @@ Event = (
     RunPlanned
     | Notice
     | PhaseStarted
+    | TrialBatch
+    | TrialFile
+    | PlanMade
     | DatasetStarted
     | BatchFinished
     | FileWritten

@@ -18,7 +18,7 @@ from challenge.batch_sizer import PLANNED_SIZE, BatchSizer
 from challenge.budget import BatchCost, Deadline, PackCost, PhaseTimer
 from challenge.dataset_run import DatasetRun, RunParts
 from challenge.errors import BudgetError, ChallengeError, GenerationError, JournalError
-from challenge.events import DatasetStarted, Notice, PhaseStarted
+from challenge.events import DatasetStarted, Notice, PhaseStarted, TrialBatch, TrialFile
 from challenge.file_plan import FileCeiling, FilePlan, file_ceiling
 from challenge.generators.base import GeneratorDescription, ImageGenerator
 from challenge.images import shrink, to_uint8
@@ -204,6 +204,7 @@ def _first_batch_costs(
         if seconds > settings.limit_s / 20:
             break
     cost.observe(1, seconds)
+    parts.emit(TrialBatch(spec.name, 1, seconds))
     return cost, BatchSizer(
         _fixed_batch_size(settings, seconds), LONGEST_BATCH_SHARE * settings.limit_s
     )
@@ -247,7 +248,9 @@ def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunP
         started_s = parts.clock()
         written = packer.write(_NoiseSource(spec), FilePlan(ipc), path, deadline_s=math.inf)
         if counts:
-            cost.observe(written.images, parts.clock() - started_s)
+            seconds = parts.clock() - started_s
+            cost.observe(written.images, seconds)
+            parts.emit(TrialFile(spec.name, written.images, seconds, timer.totals_s()))
     path.unlink()
     return cost
 

@@ -67,6 +67,12 @@ class GenerateSettings:
     """Order of the Tiny-ImageNet classes in the file: sorted wnids, or the raw order of
     wnids.txt.
     """
+    cache_dir: Path | None = None
+    """Where costs measured on this machine are kept. Default: $CHALLENGE_CACHE_DIR, else
+    $XDG_CACHE_HOME/challenge, else ~/.cache/challenge.
+    """
+    dry_run: bool = False
+    """Try everything, make no submission, and answer READY or NOT READY with a plan (untimed)."""
     json: bool = False
     """Print one JSON document as the last line on stdout."""
 
@@ -77,6 +83,8 @@ class GenerateSettings:
                 f"--limit-s {self.limit_s:g} is not a time limit; "
                 f"give seconds above 0, at most {LONGEST_LIMIT_S:g} (a week)"
             )
+        if self.dry_run and self.resume is not None:
+            raise UsageError("--dry-run tries a new run; leave --resume away, or --dry-run")
         if not self.max_file_gib > 0:
             raise UsageError(
                 f"--max-file-gib {self.max_file_gib:g} is not a size; give GiB above 0"

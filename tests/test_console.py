@@ -12,8 +12,13 @@ from challenge.events import (
     FileWritten,
     Notice,
     PhaseStarted,
+    PlanMade,
     RunPlanned,
+    TrialBatch,
+    TrialFile,
 )
+from challenge.forecast import DatasetPlan
+from challenge.plan import RunPlan
 
 PLAN = RunPlanned(
     "tiny", ("cifar100", "tinyimagenet"), 600.0, "each", "process", 1200.0, "auto", "upright", "out"
@@ -46,6 +51,29 @@ def test_the_plan_says_when_it_will_be_over_at_the_latest(clock: FakeClock) -> N
     assert "600 s for each set" in text
     assert "1198 s from now" in text
     assert "Ctrl-C ends early with a valid file" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_plan_is_a_few_lines_and_its_problems_are_warnings(
+    clock: FakeClock, width: int
+) -> None:
+    console = screen(width, terminal=False)
+    planned = DatasetPlan("cifar100", {"generate": 40.0}, 5.0, 4300, 107.5, 43, 1, 1)
+    problem = "CIFAR-100 has 12.0 s and needs 13.2 s; raise --limit-s"
+    plan = RunPlan(False, "a test", {"load": 6.0}, (planned,), (), (problem,))
+    RunView(clock, console).show(PlanMade(plan))
+    lines = text_of(console).splitlines()
+    assert len(lines) == 5
+    assert "a guess: 6.0 s before the first image" in lines[0]
+    assert "about 4,300 images" in lines[1]
+    assert lines[-1].endswith(f"warning: {problem}")
+
+
+def test_what_only_tells_costs_is_not_shown(clock: FakeClock) -> None:
+    console = screen(80, terminal=False)
+    RunView(clock, console).show(TrialBatch("cifar100", 1, 0.1))
+    RunView(clock, console).show(TrialFile("cifar100", 100, 0.1, {}))
+    assert text_of(console) == ""
 
 
 def test_in_a_log_file_progress_is_a_few_lines_and_not_one_a_batch(clock: FakeClock) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from challenge.images import from_uint8
 from challenge.journal import Journal
 from challenge.spec import CIFAR100, TINYIMAGENET
+from challenge.stop import StopRequest
 from challenge.submission import normalize
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +41,100 @@ def test_the_record_says_where_each_second_went_and_what_is_in_the_file(tiny_run
     assert record["settings"]["seed"] == 0
     assert torch.__version__.startswith(record["machine"]["packages"]["torch"])
     assert record["elapsed_s"] < record["limit_s"]
+
+
+def test_the_plan_stands_beside_what_came_of_it(tiny_run: Path) -> None:
+    record = json.loads((tiny_run / "run.json").read_text())
+    entry, beside = record["datasets"]["cifar100"], record["plan_vs_actual"]
+    assert record["plan"]["measured"] is False
+    assert record["plan"]["datasets"][0]["ipc"] == 2
+    assert beside["datasets"]["cifar100"]["images"] == {"planned": 200, "made": 200}
+    for name, seconds in entry["phases_s"].items():
+        assert beside["datasets"]["cifar100"]["phases_s"][name]["actual_s"] == seconds
+        assert beside["datasets"]["cifar100"]["phases_s"][name]["planned_s"] >= 0
+    assert beside["phases_s"]["load"]["actual_s"] == record["phases_s"]["load"]
+
+
+def test_the_second_run_is_planned_with_what_the_first_one_cost(
+    run_cli: CliRunner, tmp_path: Path, cache_dir: Path
+) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "2", "--augment", "none")
+    records = []
+    for name in ("first", "second"):
+        code, out, errors = run_cli("generate", *plan, "--out", tmp_path / name)
+        assert code == 0
+        records.append(json.loads((tmp_path / name / "run.json").read_text()))
+    first, second = records
+    assert "plan, a guess" not in errors
+    assert "planned images" in out
+    assert not first["plan"]["measured"]
+    assert second["plan"]["measured"]
+    assert second["plan"]["basis"].startswith("measured here by a run on")
+    assert second["plan"]["shared_s"]["import"] == first["phases_s"]["import"]
+    made_per_s = first["datasets"]["cifar100"]["images_per_s"]
+    assert second["plan"]["datasets"][0]["images_per_s"] == pytest.approx(made_per_s, rel=0.05)
+    assert len(list(cache_dir.iterdir())) == 1
+
+
+def test_a_damaged_calibration_is_a_warning_and_the_run_is_valid(
+    run_cli: CliRunner, tmp_path: Path, cache_dir: Path
+) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "1", "--batch-size", "20")
+    assert run_cli("generate", *plan, "--out", tmp_path / "first")[0] == 0
+    [calibration] = cache_dir.iterdir()
+    whole = json.loads(calibration.read_text())
+    calibration.write_text("{}")
+    code, _, errors = run_cli("generate", *plan, "--out", tmp_path / "second")
+    assert code == 0
+    assert f"{calibration} is damaged" in errors
+    assert "plan, a guess" in errors
+    assert json.loads(calibration.read_text())["key"] == whole["key"]  # made whole again
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning_and_the_run_is_valid(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    plan = (
+        *TINY,
+        "--dataset",
+        "cifar100",
+        "--ipc",
+        "1",
+        "--cache-dir",
+        tmp_path / "file" / "cache",
+    )
+    code, out, errors = run_cli("generate", *plan, "--out", tmp_path / "run")
+    assert code == 0, errors
+    assert "warning: " in out
+    assert "file/cache" in out
+
+
+def test_a_run_that_was_stopped_leaves_no_costs_behind(
+    run_cli: CliRunner, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_at_once() -> StopRequest:
+        return StopRequest("SIGINT")
+
+    monkeypatch.setattr("challenge.commands.generate.StopRequest", stopped_at_once)
+    code, _, _ = run_cli("generate", *TINY, "--dataset", "cifar100", "--out", tmp_path / "run")
+    assert code == 0
+    assert not cache_dir.exists()
+
+
+def test_a_resumed_run_has_no_plan_and_teaches_nothing(
+    run_cli: CliRunner, tmp_path: Path, cache_dir: Path
+) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "1")
+    assert run_cli("generate", *plan, "--out", tmp_path / "run")[0] == 0
+    [calibration] = cache_dir.iterdir()
+    before = calibration.read_bytes()
+    code, out, errors = run_cli("generate", "--resume", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert code == 0, errors
+    assert (record["plan"], record["plan_vs_actual"]) == (None, None)
+    assert "CIFAR-100" in out
+    assert calibration.read_bytes() == before
 
 
 def test_the_log_has_a_line_for_each_event_in_order_of_time(tiny_run: Path) -> None:

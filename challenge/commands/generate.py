@@ -5,19 +5,25 @@ python run_challenge.py generate --model sdxl-turbo --dataset cifar100 --device 
 python run_challenge.py generate --resume submissions/NAME
 """
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from challenge.budget import PhaseTimer
+from challenge.calibration import CalibrationFile, cache_dir, calibration_key
 from challenge.clock import RunClock
-from challenge.console import TITLES, RunView, make_table, results, verdict_panel, write_document
+from challenge.console import RunView, make_table, results, verdict_panel, write_document
+from challenge.environment import device_title, package_versions, resolve_device, resolve_dtype
 from challenge.errors import ChallengeError, JournalError
 from challenge.events import Emit, Event, Notice, RunPlanned
 from challenge.guard.handle import Guard, guarding
+from challenge.plan import RunPlan, plan_vs_actual
+from challenge.plan_text import RESULT_HEADINGS, result_phases, result_rows
+from challenge.planner import Planner
 from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
 from challenge.records import (
     SCHEMA_VERSION,
@@ -33,6 +39,11 @@ from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import StopRequest, finish_on_signals
 
+if TYPE_CHECKING:
+    from challenge.dataset_run import RunParts
+    from challenge.generators.base import ImageGenerator
+    from challenge.runner import RunResult
+
 Books = Mapping[DatasetSpec, PromptBook]
 
 
@@ -44,10 +55,7 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     """
     if settings.resume:
         require_same_settings(settings)
-    prompts_dir = find_prompts_dir(settings.prompts_dir)
-    books = {
-        spec: load_prompt_book(spec, prompts_dir, settings.label_order) for spec in settings.specs
-    }
+    books = load_books(settings)
     require_model(settings.model)
     wanted_dir = settings.resume or settings.out or default_run_dir(settings)
     with run_folder(wanted_dir, resume=settings.resume is not None) as run_dir:
@@ -73,6 +81,12 @@ def _spent_before(run_dir: Path) -> float:
         for leftover in (*run_dir.glob(".*.partial"), *run_dir.glob(".warm-up-*")):
             leftover.unlink(missing_ok=True)
     return spent_s
+
+
+def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
+    """The prompt books of the run's data sets, in order; ``PromptError`` when one is not right."""
+    folder = find_prompts_dir(settings.prompts_dir)
+    return {spec: load_prompt_book(spec, folder, settings.label_order) for spec in settings.specs}
 
 
 def require_model(model: str) -> None:
@@ -149,6 +163,49 @@ def _plan(settings: GenerateSettings, run_dir: Path) -> RunPlanned:
     )
 
 
+def open_calibration(
+    settings: GenerateSettings, books: Books, parts: "RunParts", dtype: str
+) -> CalibrationFile:
+    """What this machine remembers of runs like this one."""
+    prompts = sum(len(book.all_prompts()) for book in books.values())
+    key = calibration_key(settings, device_title(parts.device), dtype, prompts, parts.run_dir)
+    return CalibrationFile(cache_dir(settings.cache_dir), key, package_versions())
+
+
+def open_run(
+    settings: GenerateSettings,
+    run_dir: Path,
+    clock: RunClock,
+    timer: PhaseTimer,
+    emit: Emit,
+    stop: StopRequest,
+    guard: Guard,
+    spent_s: float = 0.0,
+) -> tuple["RunParts", str, Callable[[], "ImageGenerator"]]:
+    """Import torch and find the device: parts of a run, name of its dtype, how to load its model.
+
+    Raises ``DeviceError`` for a device that is not there, ``JournalError`` when what an earlier
+    process left cannot be read.
+    """
+    timer.begin("import")
+    from challenge.dataset_run import RunParts
+    from challenge.generators.loading import load_generator
+    from challenge.run_state import RunState
+
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
+    dtype_name = str(dtype).removeprefix("torch.")
+    emit(Notice(f"device {device} ({device_title(device)}), {dtype_name}"))
+
+    def load() -> "ImageGenerator":
+        vocabulary = default_vocabulary()
+        return load_generator(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
+
+    state = RunState.load(run_dir, spent_s)
+    parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop, guard, state)
+    return parts, dtype_name, load
+
+
 def _timed_run(
     settings: GenerateSettings,
     books: Books,
@@ -160,36 +217,51 @@ def _timed_run(
     guard: Guard,
     spent_s: float,
 ) -> dict[str, Any]:
-    """Import torch and what the model needs, run, and gather the record afterwards."""
-    timer.begin("import")
-    from challenge.dataset_run import RunParts
-    from challenge.environment import device_title, resolve_device, resolve_dtype
-    from challenge.generators.loading import load_generator
+    """Run by a plan, gather the record, and remember what it all cost.
+
+    A resumed run has neither: what is left of it is no run like others.
+    """
+    parts, dtype, load = open_run(settings, run_dir, clock, timer, emit, stop, guard, spent_s)
     from challenge.run_record import run_record
-    from challenge.run_state import RunState
     from challenge.runner import run_generate
 
-    device = resolve_device(settings.device)
-    dtype = resolve_dtype(settings.dtype, device)
-    emit(Notice(f"device {device} ({device_title(device)}), {str(dtype).removeprefix('torch.')}"))
-    state = RunState.load(run_dir, spent_s)
-    for name, entry in state.datasets.items():
+    for name, entry in parts.state.datasets.items():
         for phase, seconds in entry.phases_s.items():  # of the data sets that are done
             timer.add(name, phase, seconds)
             timer.add("", "earlier_processes", -seconds)
-    parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop, guard, state)
-    result = run_generate(
-        settings,
-        books,
-        lambda: load_generator(
-            settings.model, device=device, dtype=dtype, vocabulary=default_vocabulary()
-        ),
-        parts,
-    )
+    memory = open_calibration(settings, books, parts, dtype)
+    planner = None
+    if settings.resume is None:
+        if memory.notice:
+            emit(Notice(memory.notice, "warning"))
+        free_bytes = shutil.disk_usage(run_dir).free
+        planner = Planner(settings, dtype, free_bytes, timer, memory.found, emit)
+        parts = replace(parts, emit=planner.emit)
+    result = run_generate(settings, books, load, parts)
     timer.begin("records")
     if result.error is not None and not _made_images(run_dir):
         raise result.error
-    return run_record(settings, books, result, parts, clock)
+    record = run_record(settings, books, result, parts, clock)
+    _add_plan(record, planner.plan if planner else None)
+    costs = planner.costs() if planner else None
+    if costs is not None and _ended_by_itself(record, result):
+        with noting_errors(record["warnings"]):
+            memory.save("run", costs)
+    return record
+
+
+def _ended_by_itself(record: Mapping[str, Any], result: "RunResult") -> bool:
+    """Whether the run came to its end without a fault, so that its costs are worth remembering."""
+    faults = [done.fault for done in result.datasets if done.fault is not None]
+    return record["verdict"] == "VALID" and not faults and result.stopped_by is None
+
+
+def _add_plan(record: dict[str, Any], plan: RunPlan | None) -> None:
+    """Put the plan, and what became of it, into the record; null where there was none."""
+    record["plan"] = asdict(plan) if plan else None
+    record["plan_vs_actual"] = (
+        plan_vs_actual(plan, record["phases_s"], record["datasets"]) if plan else None
+    )
 
 
 def result_document(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,17 +301,6 @@ def show_result(record: Mapping[str, Any]) -> None:
     if record["samples"]:
         lines.append(f"{record['samples']}: a look at the images")
     lines.append(f"{record['run_dir']}/run.json: settings, seconds, versions")
-    phases = {"shared": {name: s for name, s in record["phases_s"].items() if name != "records"}}
-    phases |= {TITLES[name]: entry["phases_s"] for name, entry in record["datasets"].items()}
-    rows = [
-        (owner, f"{sum(phases_s.values()):.1f}", _seconds(phases_s))
-        for owner, phases_s in phases.items()
-    ]
-    table = make_table(("", "seconds", "by phase"), rows, text_columns=(0, 2))
+    lines += [f"seconds {phases}" for phases in result_phases(record)]
+    table = make_table(RESULT_HEADINGS, result_rows(record))
     results().print(verdict_panel(record["verdict"], lines, table))
-
-
-def _seconds(phases_s: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{name} {seconds:.1f}" for name, seconds in phases_s.items() if seconds >= 0.05
-    )

@@ -61,6 +61,20 @@ class Weights:
         """``"fp16"`` where the folder has such files: SDXL-Turbo's own, and half to read."""
         return "fp16" if any(self.path.glob("*/*.fp16*.safetensors")) else None
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of the files that are read."""
+        files = [self.path]
+        if not self.is_single_file:
+            files = [file for name in NETWORKS for file in network_files(self.path / name)]
+        return sum(file.stat().st_size for file in files)
+
+
+def network_files(folder: Path) -> list[Path]:
+    """The files of one network that are read: the fp16 ones where there are such."""
+    files = sorted(folder.glob("*.safetensors"))
+    return [file for file in files if ".fp16" in file.name] or files
+
 
 def find_weights(model: str) -> Weights:
     """The files that ``--model`` names (all but ``tiny``), whole as far as their headers tell.
@@ -111,12 +125,12 @@ def _cached_index(hub_id: str) -> Path | None:
 def _check_folder(weights: Weights) -> Weights:
     _check_configs(weights.path)
     for name in NETWORKS:
-        files = sorted((weights.path / name).glob("*.safetensors"))
+        files = network_files(weights.path / name)
         if not files:
             raise WeightsError(
                 f"no .safetensors file in {weights.path / name}; get the model again; {TRY_TINY}"
             )
-        for file in [file for file in files if ".fp16" in file.name] or files:
+        for file in files:
             read_tensor_names(file)
     return weights
 
