@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.records import write_json
 from challenge.settings import GenerateSettings, selected_specs
+from challenge.spec import DATASETS, DatasetName
 
 SCHEMA_VERSION = 1
 GLIMPSE = 0.1  # a measurement this much shorter than the one before does not replace it
@@ -42,10 +43,14 @@ class Calibration:
         """Where the numbers come from, in words."""
         return f"measured here by a {self.source} on {self.measured_at[:16].replace('T', ' ')}"
 
-    def batch_size(self, dataset: str) -> int | None:
-        """The batch size that was settled on for this data set; None when none was."""
-        costs = self.costs.datasets.get(dataset)
-        return None if costs is None else costs.batch_size
+    def batch_sizes(self) -> dict[DatasetName, int]:
+        """The batch size that was settled on for each data set, where one was."""
+        found = {name: self.costs.datasets.get(name) for name in DATASETS}
+        return {
+            name: costs.batch_size
+            for name, costs in found.items()
+            if costs is not None and costs.batch_size is not None
+        }
 
 
 def cache_dir(given: Path | None) -> Path:

@@ -7,8 +7,8 @@ process does not get so far, the guard writes the file, and it is taken over her
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -37,7 +37,7 @@ from challenge.rounds import ImageRequest
 from challenge.run_state import DatasetResult, RunState, StandingFile, later_file
 from challenge.scheduler import Scheduler
 from challenge.seeds import derive_seed
-from challenge.spec import DatasetSpec
+from challenge.spec import DatasetName, DatasetSpec
 from challenge.stop import StopRequest, interrupting_after
 
 MAX_REJECTED_SHARE = 0.1
@@ -48,7 +48,7 @@ BLACK = 2 / 255  # an image with no brighter value than this is black
 
 @dataclass(frozen=True)
 class RunParts:
-    """What the data sets of a run share."""
+    """What the data sets of a run share; ``batch_sizes`` are those that an earlier run found."""
 
     device: torch.device
     run_dir: Path
@@ -59,6 +59,7 @@ class RunParts:
     stop: StopRequest
     guard: Guard
     state: RunState
+    batch_sizes: Mapping[DatasetName, int] = field(default_factory=dict)
 
 
 class PromptDeck:
@@ -161,11 +162,13 @@ class DatasetRun:
         report = self._parts.guard.report(self._spec.name, self._scheduler.deadline.end_s)
         file = StandingFile.of_guard(report) if report else None
         if file and later_file(self._standing, file) == file:
-            self._stands(file)
+            self._stands(file, final=True)
 
-    def _stands(self, standing: StandingFile) -> None:
+    def _stands(self, standing: StandingFile, *, final: bool) -> None:
+        """Remember the file; after the last one the clock has stopped."""
         self._standing = standing
-        self._parts.state.file_stands(self._spec.name, standing)
+        with self._parts.timer.phase("records" if final else "state"):
+            self._parts.state.file_stands(self._spec.name, standing)
 
     def _tell_guard(self) -> None:
         self._parts.guard.watch(self._scheduler.watch(self._spec.name))
@@ -298,7 +301,8 @@ class DatasetRun:
                 self._parts.guard.unclaim()
         now_s = self._parts.clock()
         self._scheduler.file_written(file.images, now_s - started_s)
-        self._stands(StandingFile(file, min(plan.ipc, *self._scheduler.counts), now_s))
+        rounds = min(plan.ipc, *self._scheduler.counts)
+        self._stands(StandingFile(file, rounds, now_s), final=final)
         self._tell_guard()
         self._parts.emit(
             FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)
@@ -340,6 +344,7 @@ class DatasetRun:
             choices=tuple(scheduler.choices),
             start_s=scheduler.deadline.start_s,
             end_s=standing.end_s,
+            done_s=self._done_s(standing),
             deadline_s=scheduler.deadline.end_s,
         )
         self._parts.emit(
@@ -353,6 +358,12 @@ class DatasetRun:
             )
         )
         return result
+
+    def _done_s(self, standing: StandingFile) -> float:
+        """When the next data set's time begins: after a fault at the end of the trying."""
+        if not self._errors:
+            return standing.end_s
+        return max(standing.end_s, min(self._parts.clock(), self._scheduler.deadline.end_s))
 
     def _why_stopped(self) -> str:
         return str(self._errors[0]) if self._errors else self._scheduler.stopped_because

@@ -181,10 +181,9 @@ def plan_vs_actual(
     ``phases_s`` and ``datasets`` are those of the run's record; None stands where a run did not get
     to something, or where the plan did not know of it.
     """
-    shared = {name: seconds for name, seconds in phases_s.items() if name != UNTIMED}
     beside: dict[str, Any] = {
         "measured": plan.measured,
-        "phases_s": _beside(plan.shared_s, shared),
+        "phases_s": _beside(plan.shared_s, phases_s),
         "datasets": {},
     }
     for planned in plan.datasets:
@@ -203,4 +202,5 @@ def _beside(
     return {
         name: {"planned_s": planned.get(name), "actual_s": actual.get(name)}
         for name in dict.fromkeys([*planned, *actual])
+        if name != UNTIMED
     }

@@ -58,7 +58,7 @@ def plan_phases(plan: RunPlan) -> list[str]:
 def result_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Under RESULT_HEADINGS what a run's record tells, planned beside actual."""
     beside = record["plan_vs_actual"] or NO_PLAN
-    phases_s = {name: s for name, s in record["phases_s"].items() if name != UNTIMED}
+    phases_s = _timed(record["phases_s"])
     rows: list[tuple[str, ...]] = [
         (SHARED, _total(_planned_s(beside["phases_s"])), _total(phases_s), "", "")
     ]
@@ -68,7 +68,7 @@ def result_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
             (
                 DATASETS[name].title,
                 _total(_planned_s(planned["phases_s"])) if planned else "",
-                _total(entry["phases_s"]),
+                _total(_timed(entry["phases_s"])),
                 f"{planned['images']['planned']:,}" if planned else "",
                 f"{entry['generated']:,}",
             )
@@ -80,12 +80,16 @@ def result_phases(record: Mapping[str, Any]) -> list[str]:
     """Seconds of each phase with the planned ones behind, a line for each part of the run."""
     beside = record["plan_vs_actual"] or NO_PLAN
     planned_s = _planned_s(beside["phases_s"])
-    actual_s = {name: s for name, s in record["phases_s"].items() if name != UNTIMED}
-    lines = [f"{SHARED}: {_seconds(actual_s, planned_s)}"]
+    lines = [f"{SHARED}: {_seconds(_timed(record['phases_s']), planned_s)}"]
     for name, entry in record["datasets"].items():
         planned_s = _planned_s(beside["datasets"].get(name, NO_PLAN)["phases_s"])
-        lines.append(f"{DATASETS[name].title}: {_seconds(entry['phases_s'], planned_s)}")
+        lines.append(f"{DATASETS[name].title}: {_seconds(_timed(entry['phases_s']), planned_s)}")
     return lines
+
+
+def _timed(phases_s: Mapping[str, float]) -> dict[str, float]:
+    """The phases before the clock has stopped."""
+    return {name: seconds for name, seconds in phases_s.items() if name != UNTIMED}
 
 
 def _planned_s(phases: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:

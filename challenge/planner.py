@@ -114,7 +114,8 @@ def _file_s_per_image(seen: _Seen, phases_s: dict[str, float]) -> dict[str, floa
     """
     images, seconds = max(seen.files.items())
     if seen.finished:
-        return {name: s / images for name, s in phases_s.items() if name != "generate"}
+        packing_s = {n: s for n, s in phases_s.items() if n not in ("generate", UNTIMED)}
+        return {name: s / images for name, s in packing_s.items()}
     parts_s = {name: s for name, s in seen.warm_up_phases_s.items() if name}
     whole_s = sum(parts_s.values())
     return {name: seconds / images * s / whole_s for name, s in parts_s.items()}

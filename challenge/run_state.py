@@ -19,7 +19,7 @@ from challenge.submission import SubmissionFile
 from challenge.watch import GuardReport, read_report
 
 STATE_FILE = "state.json"
-RESULT_TIMES = ("start_s", "end_s", "deadline_s")
+RESULT_TIMES = ("start_s", "end_s", "done_s", "deadline_s")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class DatasetResult:
     """A data set that is done: its file, what is in it and when.
 
     ``fault`` says what went wrong on the way although a file stands; ``images_per_s`` is of the
-    last process.
+    last process. The file was safe on disk at ``end_s``; where a later one was tried in vain
+    ``done_s`` is when that ended, and never past the deadline.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class DatasetResult:
     choices: tuple[Choice, ...]
     start_s: float
     end_s: float
+    done_s: float
     deadline_s: float
 
     @property

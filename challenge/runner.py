@@ -5,23 +5,18 @@ handed in; every second belongs to a named phase, so the phases sum to the time 
 file was safe on disk.
 """
 
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
-from challenge.batch_sizer import PLANNED_SIZE, BatchSizer
-from challenge.budget import BatchCost, Deadline, PackCost, PhaseTimer
+from challenge.budget import Deadline
 from challenge.dataset_run import DatasetRun, RunParts
 from challenge.errors import BudgetError, ChallengeError, GenerationError, JournalError
-from challenge.events import DatasetStarted, Notice, PhaseStarted, TrialBatch, TrialFile
-from challenge.file_plan import FileCeiling, FilePlan, file_ceiling
+from challenge.events import DatasetStarted, Notice
+from challenge.file_plan import FileCeiling, file_ceiling
 from challenge.generators.base import GeneratorDescription, ImageGenerator
-from challenge.images import shrink, to_uint8
 from challenge.journal import JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
@@ -30,8 +25,7 @@ from challenge.run_state import DatasetResult
 from challenge.scheduler import Costs, Scheduler
 from challenge.settings import ClockName, GenerateSettings
 from challenge.spec import DatasetSpec
-
-LONGEST_BATCH_SHARE = 0.01  # of the limit: what is lost at the end is half a batch on average
+from challenge.warm_up import prepare
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ class _Run:
         if all(known.get(spec.name) for spec in self._books):
             self.done = [result for result in known.values() if result]
             return
-        generator, costs = _prepare(self._settings, self._books, load, parts)
+        generator, costs = prepare(self._settings, self._books, load, parts)
         self.description = generator.description
         state.began(parts.clock(), self._settings.clock)
         for spec, book in self._books.items():
@@ -129,7 +123,7 @@ class _Run:
         run_start_s = 0.0
         if self._settings.clock == "generation":
             run_start_s = state.generation_start_s or 0.0
-        start_s = self.done[-1].end_s if self.done else run_start_s
+        start_s = self.done[-1].done_s if self.done else run_start_s
         entry = state.datasets.get(spec.name)
         deadline = Deadline.share(
             start_s=entry.start_s if entry else start_s,
@@ -151,108 +145,6 @@ class _Plan:
     costs: Costs
     deadline: Deadline
     ceiling: FileCeiling
-
-
-def _prepare(
-    settings: GenerateSettings,
-    books: Mapping[DatasetSpec, PromptBook],
-    load: Callable[[], ImageGenerator],
-    parts: RunParts,
-) -> tuple[ImageGenerator, dict[DatasetSpec, Costs]]:
-    """Load the model, encode all prompts, measure first costs: all that the sets share."""
-    _begin(parts, "load")
-    generator = load()
-    if generator.description.note:
-        parts.emit(Notice(generator.description.note, "warning"))
-    _begin(parts, "encode")
-    generator.encode_prompts([prompt for book in books.values() for prompt in book.all_prompts()])
-    generator.release_text_encoders()
-    _begin(parts, "warm_up")
-    by_size: dict[int, tuple[BatchCost, BatchSizer]] = {}
-    costs = {}
-    for spec, book in books.items():
-        size = generator.image_size(spec.image_size)
-        if size not in by_size:
-            by_size[size] = _first_batch_costs(settings, spec, book, generator, parts)
-        batch, sizer = by_size[size]
-        costs[spec] = Costs(batch, _first_pack_costs(settings, spec, parts), sizer)
-    parts.timer.begin("other")
-    return generator, costs
-
-
-def _begin(parts: RunParts, phase: str) -> None:
-    parts.stop.raise_if_ended()
-    parts.timer.begin(phase)
-    parts.emit(PhaseStarted(phase))
-
-
-def _first_batch_costs(
-    settings: GenerateSettings,
-    spec: DatasetSpec,
-    book: PromptBook,
-    generator: ImageGenerator,
-    parts: RunParts,
-) -> tuple[BatchCost, BatchSizer]:
-    """Warm up with one image, then time another, unless the first took too long."""
-    cost = BatchCost()
-    prompts, image_size = [book.prompts_for(0)[0]], generator.image_size(spec.image_size)
-    for _ in range(2):
-        started_s = parts.clock()
-        images = generator.generate(prompts, [0], image_size)
-        to_uint8(shrink(images, spec.image_size)).cpu()
-        seconds = parts.clock() - started_s
-        if seconds > settings.limit_s / 20:
-            break
-    cost.observe(1, seconds)
-    parts.emit(TrialBatch(spec.name, 1, seconds))
-    return cost, BatchSizer(
-        _fixed_batch_size(settings, seconds), LONGEST_BATCH_SHARE * settings.limit_s
-    )
-
-
-def _fixed_batch_size(settings: GenerateSettings, image_s: float) -> int | None:
-    """The batch size that was given, or is part of the plan; None: it is found while running.
-
-    With ``--ipc N`` the plan is fixed, so its batches are too: the same plan then gives the same
-    file. Only a model so slow that a batch would take a quarter of the limit gets smaller ones.
-    """
-    if settings.batch_size != "auto":
-        return settings.batch_size
-    if settings.ipc == "auto":
-        return None
-    size = PLANNED_SIZE
-    while size > 1 and size * image_s > settings.limit_s / 4:
-        size //= 2
-    return size
-
-
-class _NoiseSource:
-    """One random image a class, to measure what packing costs before there are real ones."""
-
-    def __init__(self, spec: DatasetSpec) -> None:
-        self._image = torch.randint(0, 256, (1, *spec.image_shape), dtype=torch.uint8)
-
-    def read(self, class_index: int) -> UInt8[Tensor, "1 3 S S"]:
-        """The same image for every class."""
-        return self._image
-
-
-def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunParts) -> PackCost:
-    """Pack noise through the real augmentation, writer and disk, at two sizes."""
-    cost = PackCost()
-    timer = PhaseTimer(parts.clock, "")  # all of this is warm-up
-    packer = Packer(spec, settings.augment, settings.seed, parts.device, timer)
-    path = parts.run_dir / f".warm-up-{spec.file_name}"
-    most = 10 if settings.ipc == "auto" else min(10, settings.ipc)
-    for ipc, counts in ((most, False), (1, True), (most, True)):
-        started_s = parts.clock()
-        written = packer.write(_NoiseSource(spec), FilePlan(ipc), path, deadline_s=math.inf)
-        if counts:
-            seconds = parts.clock() - started_s
-            cost.observe(written.images, seconds)
-            parts.emit(TrialFile(spec.name, written.images, seconds, timer.totals_s()))
-    path.unlink()
-    return cost
 
 
 def _run_dataset(

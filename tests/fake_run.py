@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from conftest import FakeClock
@@ -70,6 +71,7 @@ class Run:
         self.stop = StopRequest()
         self.guard: Guard = NoGuard()
         self.spent_s = 0.0
+        self.batch_sizes: dict[Any, int] = {}
         self.device = torch.device("cpu")
         run_dir.mkdir(exist_ok=True)
 
@@ -89,6 +91,7 @@ class Run:
             stop=self.stop,
             guard=self.guard,
             state=state,
+            batch_sizes=self.batch_sizes,
         )
         return run_generate(settings, books, lambda: generator, parts)
 

@@ -21,8 +21,8 @@ from challenge.dataset_run import SAFE_SHARE
 from challenge.errors import BudgetError
 from challenge.packing import RENAME_S, TELLING_SHARE
 from challenge.rounds import BalancedRounds, ImageRequest
-from challenge.runner import LONGEST_BATCH_SHARE
 from challenge.scheduler import Costs, Scheduler
+from challenge.warm_up import LONGEST_BATCH_SHARE
 
 LIMIT_S, CLASSES = 600.0, 100
 ROWS = {"guard and alarm": (True, True), "alarm only": (False, True), "neither": (False, False)}

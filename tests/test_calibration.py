@@ -31,8 +31,7 @@ def test_what_was_saved_is_found_again(tmp_path: Path) -> None:
     assert again.found == saved
     assert again.found is not None
     assert again.found.costs == COSTS
-    assert again.found.batch_size("cifar100") == 64
-    assert again.found.batch_size("tinyimagenet") is None
+    assert again.found.batch_sizes() == {"cifar100": 64}
     assert "by a run on 20" in again.found.basis
     assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
 

@@ -180,8 +180,6 @@ def test_a_state_that_cannot_be_written_does_not_end_the_run(run: Run) -> None:
 def test_packing_goes_on_on_the_cpu_when_the_device_fails(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packers: list[Packer] = []
-
     class LostDevice(Packer):
         """Its device works in the warm-up and then computes nothing: copies from it fail."""
 
@@ -194,9 +192,7 @@ def test_packing_goes_on_on_the_cpu_when_the_device_fails(
             timer: PhaseTimer,
         ) -> None:
             super().__init__(spec, preset, run_seed, device, timer)
-            packers.append(self)
-            if len(packers) > 1:
-                self.device = torch.device("meta")
+            self.device = torch.device("meta")
 
     monkeypatch.setattr("challenge.runner.Packer", LostDevice)
     result = run(FakeGenerator(run.clock, image_s=0.1), limit_s=60.0, ipc=2)
@@ -244,6 +240,24 @@ def test_the_guards_file_is_taken_over_when_it_is_the_later_one(
     assert told[first_file - 1].guard_at_s > told[-1].guard_at_s  # more to pack, so sooner
 
 
+def test_a_second_set_begins_when_the_first_has_ended_its_trying(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = torch.Tensor.cpu
+
+    def late_at_the_end(values: Tensor, *rest: object) -> Tensor:
+        if 35 < run.clock() < 41 and values.dtype == torch.float32:
+            run.clock.advance(10)
+        return real(values)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", late_at_the_end)
+    plan = {"dataset": "all", "limit_s": 40.0, "augment": "none"}
+    first, second = run(FakeGenerator(run.clock, image_s=0.02), **plan).datasets
+    assert first.fault is not None
+    assert first.end_s < 39
+    assert second.start_s == first.done_s == 40.0  # not from the older file's end on
+
+
 class PowerFailure(BaseException):
     """Ends a run in the middle, with nothing tidied up."""
 
@@ -272,7 +286,8 @@ def test_a_resumed_run_makes_the_file_of_an_uninterrupted_one_to_the_bit(
     expected = Run(run.run_dir.parent / "whole", TickingClock())
     whole = expected(FakeGenerator(expected.clock), **PLAN).datasets[0]
     cut_short(run, images, **PLAN)
-    kept = sum(Journal.open(run.run_dir / "cifar100.journal").counts().values())
+    journal = run.run_dir / "cifar100.journal"
+    kept = sum(Journal.open(journal).counts().values()) if journal.exists() else 0
     generator = FakeGenerator(run.clock)
     resumed = run(generator, **PLAN).datasets[0]
     assert resumed.file.sha256 == whole.file.sha256

@@ -25,6 +25,7 @@ RESULT = DatasetResult(
     choices=(Choice("batch of 16", 1.5, 0.25, 40.0),),
     start_s=0.0,
     end_s=20.0,
+    done_s=20.0,
     deadline_s=25.0,
 )
 

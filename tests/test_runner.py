@@ -230,3 +230,17 @@ def test_usable_images_are_finite_and_not_black() -> None:
     images[2] = 0.0
     images[3, 2, 1, 1] = float("inf")
     assert are_usable(images).tolist() == [True, False, False, False]
+
+
+def test_the_search_for_the_batch_size_begins_below_what_an_earlier_run_found(run: Run) -> None:
+    run.batch_sizes = {"cifar100": 64}
+    generator = FakeGenerator(run.clock, image_s=0.001)
+    run(generator, limit_s=60.0, augment="none")
+    assert generator.sizes[2] == 32  # after the two of the warm-up
+
+
+def test_with_a_number_of_images_the_batches_are_part_of_the_plan(run: Run) -> None:
+    run.batch_sizes = {"cifar100": 16}
+    generator = FakeGenerator(run.clock)
+    run(generator, limit_s=60.0, ipc=2, augment="none")
+    assert generator.sizes[2:] == [64, 64, 64, 8]

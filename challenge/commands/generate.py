@@ -236,7 +236,8 @@ def _timed_run(
             emit(Notice(memory.notice, "warning"))
         free_bytes = shutil.disk_usage(run_dir).free
         planner = Planner(settings, dtype, free_bytes, timer, memory.found, emit)
-        parts = replace(parts, emit=planner.emit)
+        sizes = memory.found.batch_sizes() if memory.found else {}
+        parts = replace(parts, emit=planner.emit, batch_sizes=sizes)
     result = run_generate(settings, books, load, parts)
     timer.begin("records")
     if result.error is not None and not _made_images(run_dir):

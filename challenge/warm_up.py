@@ -1,0 +1,139 @@
+"""What all data sets of a run share, before the first image: load, encode, and measure first costs.
+
+One image is made and thrown away, then another is timed; small files of noise go through the real
+augmentation, writer and disk.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from challenge.batch_sizer import FIRST_SIZE, PLANNED_SIZE, BatchSizer
+from challenge.budget import BatchCost, PackCost, PhaseTimer
+from challenge.dataset_run import RunParts
+from challenge.events import Notice, PhaseStarted, TrialBatch, TrialFile
+from challenge.file_plan import FilePlan
+from challenge.generators.base import ImageGenerator
+from challenge.images import shrink, to_uint8
+from challenge.packing import Packer
+from challenge.prompts import PromptBook
+from challenge.scheduler import Costs
+from challenge.settings import GenerateSettings
+from challenge.spec import DatasetSpec
+
+LONGEST_BATCH_SHARE = 0.01  # of the limit: what is lost at the end is half a batch on average
+
+
+def prepare(
+    settings: GenerateSettings,
+    books: Mapping[DatasetSpec, PromptBook],
+    load: Callable[[], ImageGenerator],
+    parts: RunParts,
+) -> tuple[ImageGenerator, dict[DatasetSpec, Costs]]:
+    """Load the model, encode all prompts, measure first costs.
+
+    Raises what loading raises, ``PromptError`` for a prompt that is too long, ``SubmissionError``
+    when the disk refuses already.
+    """
+    _begin(parts, "load")
+    generator = load()
+    if generator.description.note:
+        parts.emit(Notice(generator.description.note, "warning"))
+    _begin(parts, "encode")
+    generator.encode_prompts([prompt for book in books.values() for prompt in book.all_prompts()])
+    generator.release_text_encoders()
+    _begin(parts, "warm_up")
+    by_size: dict[int, tuple[BatchCost, BatchSizer]] = {}
+    costs = {}
+    for spec, book in books.items():
+        size = generator.image_size(spec.image_size)
+        if size not in by_size:
+            by_size[size] = _first_batch_costs(settings, spec, book, generator, parts)
+        batch, sizer = by_size[size]
+        costs[spec] = Costs(batch, _first_pack_costs(settings, spec, parts), sizer)
+    parts.timer.begin("other")
+    return generator, costs
+
+
+def _begin(parts: RunParts, phase: str) -> None:
+    parts.stop.raise_if_ended()
+    parts.timer.begin(phase)
+    parts.emit(PhaseStarted(phase))
+
+
+def _first_batch_costs(
+    settings: GenerateSettings,
+    spec: DatasetSpec,
+    book: PromptBook,
+    generator: ImageGenerator,
+    parts: RunParts,
+) -> tuple[BatchCost, BatchSizer]:
+    """Warm up with one image, then time another, unless the first took too long."""
+    cost = BatchCost()
+    prompts, image_size = [book.prompts_for(0)[0]], generator.image_size(spec.image_size)
+    for _ in range(2):
+        started_s = parts.clock()
+        images = generator.generate(prompts, [0], image_size)
+        to_uint8(shrink(images, spec.image_size)).cpu()
+        seconds = parts.clock() - started_s
+        if seconds > settings.limit_s / 20:
+            break
+    cost.observe(1, seconds)
+    parts.emit(TrialBatch(spec.name, 1, seconds))
+    fixed = _fixed_batch_size(settings, seconds)
+    longest_s = LONGEST_BATCH_SHARE * settings.limit_s
+    return cost, BatchSizer(fixed, longest_s, first=_first_size(parts, spec))
+
+
+def _first_size(parts: RunParts, spec: DatasetSpec) -> int:
+    """Where the search for the batch size begins: below what an earlier run settled on."""
+    remembered = parts.batch_sizes.get(spec.name)
+    return FIRST_SIZE if remembered is None else max(1, remembered // 2)
+
+
+def _fixed_batch_size(settings: GenerateSettings, image_s: float) -> int | None:
+    """The batch size that was given, or is part of the plan; None: it is found while running.
+
+    With ``--ipc N`` the plan is fixed, so its batches are too: the same plan then gives the same
+    file. Only a model so slow that a batch would take a quarter of the limit gets smaller ones.
+    """
+    if settings.batch_size != "auto":
+        return settings.batch_size
+    if settings.ipc == "auto":
+        return None
+    size = PLANNED_SIZE
+    while size > 1 and size * image_s > settings.limit_s / 4:
+        size //= 2
+    return size
+
+
+class _NoiseSource:
+    """One random image a class, to measure what packing costs before there are real ones."""
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        self._image = torch.randint(0, 256, (1, *spec.image_shape), dtype=torch.uint8)
+
+    def read(self, class_index: int) -> UInt8[Tensor, "1 3 S S"]:
+        """The same image for every class."""
+        return self._image
+
+
+def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunParts) -> PackCost:
+    """Pack noise through the real augmentation, writer and disk, at two sizes."""
+    cost = PackCost()
+    timer = PhaseTimer(parts.clock, "")  # all of this is warm-up
+    packer = Packer(spec, settings.augment, settings.seed, parts.device, timer)
+    path = parts.run_dir / f".warm-up-{spec.file_name}"
+    most = 10 if settings.ipc == "auto" else min(10, settings.ipc)
+    for ipc, counts in ((most, False), (1, True), (most, True)):
+        started_s = parts.clock()
+        written = packer.write(_NoiseSource(spec), FilePlan(ipc), path, deadline_s=math.inf)
+        if counts:
+            seconds = parts.clock() - started_s
+            cost.observe(written.images, seconds)
+            parts.emit(TrialFile(spec.name, written.images, seconds, timer.totals_s()))
+    path.unlink()
+    return cost
