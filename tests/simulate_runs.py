@@ -91,18 +91,28 @@ class Weather:
 class SimulatedRun:
     """One run: the calls of ``DatasetRun`` in their order, with seconds drawn instead of spent."""
 
-    def __init__(self, seed: int, *, guard: bool, alarm: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        guard: bool,
+        alarm: bool,
+        limit_s: float = LIMIT_S,
+        classes: int = CLASSES,
+        weather: "Weather | None" = None,
+    ) -> None:
         self._rng, self._guard, self._alarm = random.Random(seed), guard, alarm
-        self._weather = Weather.draw(self._rng)
-        self._rounds = CountedRounds("cifar100", CLASSES, 0)
-        costs = Costs(BatchCost(), PackCost(), BatchSizer(None, LONGEST_BATCH_SHARE * LIMIT_S))
+        self.limit_s, self.classes = limit_s, classes
+        self._weather = weather or Weather.draw(self._rng)
+        self._rounds = CountedRounds("cifar100", classes, 0)
+        costs = Costs(BatchCost(), PackCost(), BatchSizer(None, LONGEST_BATCH_SHARE * limit_s))
         costs.batch.observe(1, self._weather.image_s + 0.02)
-        for images in (CLASSES, 10 * CLASSES):
+        for images in (classes, 10 * classes):
             costs.pack.observe(images, sum(self._weather.pack_s(images, self._rng)))
         self._scheduler = Scheduler(
-            self._rounds, costs, Deadline(0.0, LIMIT_S), target_ipc=None, augment=False
+            self._rounds, costs, Deadline(0.0, limit_s), target_ipc=None, augment=False
         )
-        self.now_s = self._rng.uniform(5, 40)  # start-up and loading
+        self.now_s = self._rng.uniform(0.01, 0.07) * limit_s  # start-up and loading
         self.end_s = 0.0  # of the file that stands
         self.images_in_file = 0
 
@@ -124,7 +134,7 @@ class SimulatedRun:
     def _generate(self) -> bool:
         while batch := self._scheduler.next_batch(self.now_s):
             seconds, can_end = self._weather.batch_s(len(batch), self._rng)
-            near_the_end = self.now_s + seconds > 0.8 * LIMIT_S
+            near_the_end = self.now_s + seconds > 0.8 * self.limit_s
             if near_the_end and self._is_cut_short(self.now_s + seconds, can_end=can_end):
                 return False
             if seconds > 20 and self._alarm and can_end:
@@ -160,9 +170,9 @@ class SimulatedRun:
             images_per_s = self._pack(ipc, stubborn=False)
             if images_per_s is None:
                 return True
-            left_s = LIMIT_S - self.now_s
-            ipc = min(int(SAFE_SHARE * images_per_s * left_s / CLASSES), ipc - 1)
-            if ipc * CLASSES <= self.images_in_file:
+            left_s = self.limit_s - self.now_s
+            ipc = min(int(SAFE_SHARE * images_per_s * left_s / self.classes), ipc - 1)
+            if ipc * self.classes <= self.images_in_file:
                 return False
         return False
 
@@ -170,14 +180,14 @@ class SimulatedRun:
         """Write a file; the images a second of one that would be too late, None of another."""
         if ipc == 0:
             return None
-        images, started_s = ipc * CLASSES, self.now_s
+        images, started_s = ipc * self.classes, self.now_s
         for number, seconds in enumerate(self._weather.pack_s(images, self._rng), start=1):
             self.now_s += seconds
             rate = images * number / 10 / (self.now_s - started_s)
             end_s = self.now_s + images * (1 - number / 10) / rate + RENAME_S
-            if self.now_s > LIMIT_S - RENAME_S:
+            if self.now_s > self.limit_s - RENAME_S:
                 return None if stubborn else 0.0
-            if number / 10 >= TELLING_SHARE and end_s > LIMIT_S and not stubborn:
+            if number / 10 >= TELLING_SHARE and end_s > self.limit_s and not stubborn:
                 return rate
         self.now_s += 0.005
         self.end_s, self.images_in_file = self.now_s, images
@@ -194,17 +204,21 @@ class Outcome:
     lost: float
     unused: float
 
+    @classmethod
+    def of(cls, run: SimulatedRun) -> "Outcome":
+        """The outcome of a run that is over."""
+        whole = run.generated // run.classes * run.classes
+        return cls(
+            missed=run.images_in_file == 0,
+            late=run.end_s > run.limit_s,
+            lost=1 - run.images_in_file / whole if whole else 0.0,
+            unused=(run.limit_s - run.end_s) / run.limit_s,
+        )
+
 
 def simulate(seed: int, *, guard: bool, alarm: bool) -> Outcome:
     """One run."""
-    run = SimulatedRun(seed, guard=guard, alarm=alarm).run()
-    whole = run.generated // CLASSES * CLASSES
-    return Outcome(
-        missed=run.images_in_file == 0,
-        late=run.end_s > LIMIT_S,
-        lost=1 - run.images_in_file / whole if whole else 0.0,
-        unused=(LIMIT_S - run.end_s) / LIMIT_S,
-    )
+    return Outcome.of(SimulatedRun(seed, guard=guard, alarm=alarm).run())
 
 
 def table(runs: int, first_seed: int = 0) -> dict[str, list[Outcome]]:
