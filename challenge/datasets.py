@@ -26,9 +26,10 @@ from challenge.check import LOAD_ERRORS
 from challenge.class_names import OFFICIAL_CLASSES, class_order
 from challenge.errors import DataError
 from challenge.images import from_uint8
-from challenge.seeds import derive_seed
 from challenge.spec import DatasetName, DatasetSpec, LabelOrder
 from challenge.submission import normalize
+
+CIFAR_FOLDER, TINY_FOLDER = "cifar-100-python", "tiny-imagenet-200"
 
 
 @dataclass(frozen=True)
@@ -74,27 +75,6 @@ def load_test_set(spec: DatasetSpec, data_dir: Path) -> TestSet:
     return TestSet(spec.name, images, torch.tensor(labels), folder)
 
 
-def load_train_images(
-    spec: DatasetSpec, data_dir: Path, per_class: int, seed: int
-) -> UInt8[Tensor, "N 3 S S"]:
-    """Real training images drawn at random, class-major, classes in the order of sorted names.
-
-    As many of each class: ``per_class``, or what the smallest class has where that is less. With
-    their accuracy a submission can be compared.
-
-    Raises:
-        DataError: there are none, or a file is damaged.
-        ValueError: ``per_class`` is below 1.
-    """
-    if per_class < 1:
-        raise ValueError(f"per_class is {per_class}, expected at least 1")
-    rng = np.random.default_rng(derive_seed(seed, "train images", spec.name))
-    name, _ = READERS[spec.name]
-    read = _draw_cifar100 if spec.name == "cifar100" else _draw_tinyimagenet
-    pixels = read(data_dir / name, per_class, rng)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
 def _load_official(spec: DatasetSpec, path: Path) -> TestSet:
     """The challenge's own file: a dictionary of images_val (normalised) and labels_val."""
     try:
@@ -128,9 +108,10 @@ class _Cifar100Train(torchvision.datasets.CIFAR100):  # type: ignore[misc]
     test_list: ClassVar[list[list[str]]] = []
 
 
-def _read_cifar100(
+def read_cifar100(
     folder: Path, *, train: bool = False
 ) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Sequence[int]]:
+    """Pixels and fine labels of the test or the training file."""
     reader = _Cifar100Train if train else _Cifar100Test
     try:
         found = reader(str(folder.parent), train=train, download=False)
@@ -140,40 +121,6 @@ def _read_cifar100(
             "(torchvision's md5 check); unpack cifar-100-python.tar.gz again"
         ) from error
     return found.data, found.targets
-
-
-def _draw_cifar100(
-    folder: Path, per_class: int, rng: np.random.Generator
-) -> UInt8[np.ndarray, "N 32 32 3"]:
-    pixels, targets = _read_cifar100(folder, train=True)
-    labels = np.array(targets)
-    places = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]
-    drawn = np.concatenate(_draw_evenly(places, per_class, rng))
-    return np.take(pixels, drawn, axis=0)
-
-
-def _draw_tinyimagenet(
-    folder: Path, per_class: int, rng: np.random.Generator
-) -> UInt8[np.ndarray, "N 64 64 3"]:
-    files = []
-    for official in OFFICIAL_CLASSES["tinyimagenet"]:
-        images = folder / "train" / str(official.wnid) / "images"
-        files.append(sorted(images.glob("*.JPEG")))
-        if not files[-1]:
-            raise DataError(f"no image in {images}; unpack tiny-imagenet-200.zip again")
-    places = [np.arange(len(found)) for found in files]
-    drawn = _draw_evenly(places, per_class, rng)
-    return _read_images(
-        [found[place] for found, chosen in zip(files, drawn, strict=True) for place in chosen]
-    )
-
-
-def _draw_evenly(
-    places: Sequence[Int64[np.ndarray, " _"]], per_class: int, rng: np.random.Generator
-) -> list[Int64[np.ndarray, " ipc"]]:
-    """As many places of each class, without repeats."""
-    count = min(per_class, *map(len, places))
-    return [rng.permutation(of_class)[:count] for of_class in places]
 
 
 def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Sequence[int]]:
@@ -195,10 +142,11 @@ def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Se
             f"{table} names {len(rows)} images, val/images holds {present}; "
             "unpack tiny-imagenet-200.zip again"
         )
-    return _read_images([folder / "val" / "images" / name for name, _ in rows]), labels
+    return read_images([folder / "val" / "images" / name for name, _ in rows]), labels
 
 
-def _read_images(paths: Sequence[Path]) -> UInt8[np.ndarray, "N 64 64 3"]:
+def read_images(paths: Sequence[Path]) -> UInt8[np.ndarray, "N 64 64 3"]:
+    """Tiny-ImageNet's files decoded, grey ones as colour."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
         return np.stack(list(pool.map(_read_image, paths)))
 
@@ -217,6 +165,6 @@ def _read_image(path: Path) -> UInt8[np.ndarray, "64 64 3"]:
 
 
 READERS: dict[DatasetName, tuple[str, Callable[[Path], tuple[np.ndarray, Sequence[int]]]]] = {
-    "cifar100": ("cifar-100-python", _read_cifar100),
-    "tinyimagenet": ("tiny-imagenet-200", _read_tinyimagenet),
+    "cifar100": (CIFAR_FOLDER, read_cifar100),
+    "tinyimagenet": (TINY_FOLDER, _read_tinyimagenet),
 }

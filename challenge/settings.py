@@ -28,8 +28,9 @@ class GenerateSettings:
     dataset: DatasetChoice = "all"
     """Data set to make a training set for."""
     model: str = "sdxl-turbo"
-    """sdxl-turbo (local hub cache), tiny (embedded, needs nothing), DIRECTORY, FILE.safetensors or
-    a hub id (local cache).
+    """sdxl-turbo (local hub cache), tiny (embedded, needs nothing), DIRECTORY, FILE.safetensors, a
+    hub id (local cache), or images:DIR (deals out real training images: the random-real baseline;
+    DIR as evaluate --data).
     """
     limit_s: float = LIMIT_S
     """Seconds from process start to the last byte of the submission."""
