@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from challenge.class_names import OFFICIAL_CLASSES
-from challenge.datasets import CIFAR_FOLDER, TINY_FOLDER, read_cifar100, read_images
+from challenge.datasets import FOLDERS, read_cifar100, read_images
 from challenge.errors import DataError
 from challenge.seeds import derive_seed
 from challenge.spec import DatasetSpec
@@ -45,7 +45,7 @@ class _Cifar100(TrainImages):
     """50,000 images in one file, 150 MB in memory."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._pixels, targets = read_cifar100(data_dir / CIFAR_FOLDER, train=True)
+        self._pixels, targets = read_cifar100(data_dir / FOLDERS["cifar100"], train=True)
         labels = np.array(targets)
         classes = range(int(labels.max()) + 1)
         self._places: list[Int64[np.ndarray, " _"]] = [
@@ -62,7 +62,7 @@ class _TinyImageNet(TrainImages):
     """A file an image, read when it is asked for."""
 
     def __init__(self, data_dir: Path) -> None:
-        train = data_dir / TINY_FOLDER / "train"
+        train = data_dir / FOLDERS["tinyimagenet"] / "train"
         self._files: list[list[Path]] = []
         for official in OFFICIAL_CLASSES["tinyimagenet"]:
             images = train / str(official.wnid) / "images"
