@@ -38,7 +38,12 @@ def order_by_matching(
         accumulate=True,
     )
     most, places = votes.max(dim=1)
-    if int(most.sum()) < AGREEMENT * len(chosen) or len(set(places.tolist())) < num_classes:
+    seen = int(most.min()) > 0
+    if (
+        not seen
+        or int(most.sum()) < AGREEMENT * len(chosen)
+        or len(set(places.tolist())) < num_classes
+    ):
         return None
     return tuple(places.tolist())
 

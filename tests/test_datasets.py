@@ -2,6 +2,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -9,7 +10,7 @@ from PIL import Image
 from challenge.class_names import OFFICIAL_CLASSES, class_order
 from challenge.datasets import load_test_set
 from challenge.errors import DataError
-from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec
+from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec, LabelOrder
 
 TINY_CLASSES = OFFICIAL_CLASSES["tinyimagenet"]
 
@@ -210,3 +211,37 @@ def test_missing_data_is_told_with_what_is_expected_where(
 ) -> None:
     with pytest.raises(DataError, match=f"{folder}.*{file}"):
         load_test_set(spec, tmp_path)
+
+
+@pytest.mark.parametrize("order", ["sorted", "wnids-txt"])
+def test_the_order_of_an_official_tiny_file_is_found_by_its_images(
+    tmp_path: Path, order: LabelOrder
+) -> None:
+    images = tmp_path / "tiny-imagenet-200" / "val" / "images"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for place, official in enumerate(TINY_CLASSES):
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(pixels).save(images / f"val_{place}.JPEG")
+        rows.append(f"val_{place}.JPEG\t{official.wnid}\t0\t0\t63\t63\n")
+    (images.parent / "val_annotations.txt").write_text("".join(rows))
+    known = load_test_set(TINYIMAGENET, tmp_path)
+    labels = known.labels_in(order)
+    write_official(tmp_path, TINYIMAGENET, images_val=known.images, labels_val=labels)
+
+    found = load_test_set(TINYIMAGENET, tmp_path)
+
+    assert found.source.name == "tinyimagenet_test.pt"
+    assert torch.equal(found.labels, known.labels)
+    title = "sorted wnids" if order == "sorted" else "the raw order of wnids.txt"
+    assert f"is {title}, found by matching" in str(found.note)
+    write_official(tmp_path, TINYIMAGENET)  # noise
+    assert "could not be found" in str(load_test_set(TINYIMAGENET, tmp_path).note)
+
+
+def test_an_official_tiny_file_alone_is_taken_to_be_sorted(tmp_path: Path) -> None:
+    write_official(tmp_path, TINYIMAGENET)
+    found = load_test_set(TINYIMAGENET, tmp_path)
+    assert found.labels.tolist() == [4, 0, 199, 1, 1]
+    assert "taken to be sorted wnids" in str(found.note)

@@ -1,7 +1,11 @@
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -12,17 +16,26 @@ from challenge.spec import CIFAR100, TINYIMAGENET
 
 
 @pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small zip where the public one is expected; read by a file: address, not from a net."""
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A small zip where the public one is expected, served by this machine to itself."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         file.writestr("tiny-imagenet-200/wnids.txt", "n02124075\n")
     path = tmp_path / "server" / "tiny-imagenet-200.zip"
     path.parent.mkdir()
     path.write_bytes(content.getvalue())
-    monkeypatch.setattr(module, "TINYIMAGENET_URL", path.as_uri())
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(path.parent))
+    )
+    address = f"http://127.0.0.1:{server.server_port}/{path.name}"
+    monkeypatch.setattr(module, "TINYIMAGENET_URL", address)
     monkeypatch.setattr(module, "TINYIMAGENET_MD5", hashlib.md5(content.getvalue()).hexdigest())
-    return path
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield path
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.mark.usefixtures("archive")

@@ -18,7 +18,7 @@ def official(order: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_each_order_is_found_and_named() -> None:
-    own = tuple(range(1, CLASSES)) + (0,)
+    own = (*range(1, CLASSES), 0)
     for order, title in (
         (class_order("tinyimagenet", "sorted"), "sorted wnids"),
         (class_order("tinyimagenet", "wnids-txt"), "the raw order of wnids.txt"),

@@ -41,7 +41,7 @@ def test_rounds_keep_their_folders(tmp_path: Path) -> None:
 def test_an_invalid_submission_is_not_packed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     torch.save(torch.rand(100, 3, 32, 32), tmp_path / "run" / "cifar100.pt")
-    with pytest.raises(SubmissionError, match="not packed: .*never normalised"):
+    with pytest.raises(SubmissionError, match=r"not packed: .*never normalised"):
         write_package(tmp_path / "run", tmp_path / "entry.zip")
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 
