@@ -38,12 +38,9 @@ def order_by_matching(
         accumulate=True,
     )
     most, places = votes.max(dim=1)
-    seen = int(most.min()) > 0
-    if (
-        not seen
-        or int(most.sum()) < AGREEMENT * len(chosen)
-        or len(set(places.tolist())) < num_classes
-    ):
+    agreeing = int(most.sum()) >= AGREEMENT * len(chosen)
+    one_to_one = int(most.min()) > 0 and len(set(places.tolist())) == num_classes
+    if not (agreeing and one_to_one):
         return None
     return tuple(places.tolist())
 

@@ -263,3 +263,12 @@ def test_another_network_is_not_comparable(run_cli: CliRunner, tmp_path: Path) -
     assert document["network"] == "convnet4"
     assert not document["comparable"]
     assert "convnet4 is not the official one" in errors
+
+
+def test_bfloat16_is_refused_where_it_would_be_ignored(
+    run_cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("challenge.environment.resolve_device", lambda name: torch.device("cuda:0"))
+    code, _, errors = run_cli("evaluate", tmp_path / "any.pt", "--precision", "bfloat16")
+    assert code == 2
+    assert "--precision bfloat16 is for a CPU, and this is cuda:0" in errors

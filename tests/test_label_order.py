@@ -39,3 +39,11 @@ def test_labels_that_lack_a_class_have_no_order() -> None:
     images, labels = official(tuple(range(CLASSES)))
     some = labels > 0
     assert order_by_matching(images[some], labels[some], KNOWN, PLACES, CLASSES) is None
+
+
+def test_labels_that_do_not_agree_have_no_order() -> None:
+    images, labels = official(tuple(range(CLASSES)))
+    by_label = labels.argsort(stable=True)
+    mixed = labels.clone()
+    mixed[by_label[::PER_CLASS]] = (labels[by_label[::PER_CLASS]] + 1) % CLASSES
+    assert order_by_matching(images, mixed, KNOWN, PLACES, CLASSES) is None

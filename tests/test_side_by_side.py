@@ -45,3 +45,19 @@ def test_as_many_rounds_as_the_memory_holds_and_always_one() -> None:
     # 256 x 32 x 32 pixels x 4608 bytes: 1.125 GiB a round
     assert rounds_at_once(3, image_size=32, batch_size=256, free_bytes=int(2.4 * gib)) == 2
     assert rounds_at_once(3, image_size=64, batch_size=256, free_bytes=gib) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_rounds_on_a_gpu_learn_side_by_side() -> None:
+    device = torch.device("cuda")
+    images = torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    images[:, 0] += torch.arange(4).repeat_interleave(10)[:, None, None]  # told by their red
+    train = TrainingSet.of(images, TOY, device)
+    on_device = [RoundRng.of(0, TOY, index, device) for index in ROUNDS]
+    networks = [new_network("convnet3", TOY, rng.network_seed, device) for rng in on_device]
+    together = RoundsSideBySide(networks, on_device)
+    losses = torch.stack(list(together.train(train, Schedule(200, 100))), dim=1).cpu()
+    assert bool((losses[:, -20:].mean(dim=1) < 0.5 * losses[:, 0]).all())
+    for predicted in together.predict(images):
+        assert float((predicted == train.labels.cpu()).double().mean()) > 0.9

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.clock import RunClock
 from challenge.console import TITLES, StepView, duration, make_table, results, write_document
-from challenge.errors import OutputError, SubmissionError
+from challenge.errors import OutputError, SubmissionError, UsageError
 from challenge.records import (
     SCHEMA_VERSION,
     explaining_os_errors,
@@ -69,7 +69,13 @@ def _evaluate_all(settings: EvaluateSettings, view: StepView) -> "list[Outcome]"
     from challenge.evaluation.outcome import evaluate_entry, forecasts
 
     protocol = PROTOCOLS[settings.protocol]
-    entries = load_entries(settings, resolve_device(settings.device), view.say)
+    device = resolve_device(settings.device)
+    if device.type != "cpu" and settings.precision != "float32":
+        raise UsageError(
+            f"--precision {settings.precision} is for a CPU, and this is {device}; leave it away, "
+            "or give --device cpu"
+        )
+    entries = load_entries(settings, device, view.say)
     if settings.scores_txt is not None and {entry.spec.name for entry in entries} != set(DATASETS):
         raise SubmissionError(
             f"--scores-txt is the mean of both sets, and {settings.submissions[0]} holds only "
