@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.clock import RunClock
-from challenge.console import TITLES, StepView, duration, make_table, results, write_document
+from challenge.commands.evaluate_screen import show_result
+from challenge.console import StepView, duration, write_document
 from challenge.errors import OutputError, SubmissionError, UsageError
 from challenge.records import (
     SCHEMA_VERSION,
@@ -21,11 +22,11 @@ from challenge.settings import EvaluateSettings
 from challenge.spec import DATASETS, PROTOCOLS
 
 if TYPE_CHECKING:
+    import torch
+
     from challenge.evaluation.entries import Entry
     from challenge.evaluation.outcome import Outcome
-    from challenge.evaluation.protocol import Progress
-
-SHOWN_PAIRS, SHOWN_CLASSES = 5, 3
+    from challenge.evaluation.protocol import Progress, Tell
 
 
 def evaluate(settings: EvaluateSettings, clock: RunClock) -> int:
@@ -43,7 +44,7 @@ def evaluate(settings: EvaluateSettings, clock: RunClock) -> int:
     if settings.json:
         write_document(document)
     else:
-        _show(document, outcomes, written)
+        show_result(document, outcomes, written)
     return 0
 
 
@@ -64,57 +65,71 @@ def _result_path(settings: EvaluateSettings) -> Path | None:
 
 def _evaluate_all(settings: EvaluateSettings, view: StepView) -> "list[Outcome]":
     view.say("importing torch")
-    from challenge.environment import resolve_device
     from challenge.evaluation.entries import load_entries
-    from challenge.evaluation.outcome import evaluate_entry, forecasts
+    from challenge.evaluation.outcome import evaluate_entry
 
+    entries = load_entries(settings, _device(settings), view.say)
+    if settings.scores_txt is not None and {entry.spec.name for entry in entries} != set(DATASETS):
+        raise SubmissionError(
+            f"--scores-txt is the mean of both sets, and {settings.submissions[0]} holds only "
+            f"{entries[0].spec.title}"
+        )
     protocol = PROTOCOLS[settings.protocol]
+    if not protocol.comparable:
+        view.say(f"protocol {protocol.name} is short and not comparable with published numbers")
+    if settings.network != "convnet3":
+        view.say(f"network {settings.network} is not the official one (convnet3)")
+    expected_s = [_say_what_comes(entry, settings, view) for entry in entries]
+    if len(entries) > 1:
+        view.say(f"all in all about {duration(sum(expected_s))}")
+    return [
+        evaluate_entry(entry, settings, seconds, _teller(entry, view))
+        for entry, seconds in zip(entries, expected_s, strict=True)
+    ]
+
+
+def _device(settings: EvaluateSettings) -> "torch.device":
+    """The device; a precision that it would not use is a ``UsageError``."""
+    from challenge.environment import resolve_device
+
     device = resolve_device(settings.device)
     if device.type != "cpu" and settings.precision != "float32":
         raise UsageError(
             f"--precision {settings.precision} is for a CPU, and this is {device}; leave it away, "
             "or give --device cpu"
         )
-    entries = load_entries(settings, device, view.say)
-    if settings.scores_txt is not None and {entry.spec.name for entry in entries} != set(DATASETS):
-        raise SubmissionError(
-            f"--scores-txt is the mean of both sets, and {settings.submissions[0]} holds only "
-            f"{entries[0].spec.title}"
-        )
-    if not protocol.comparable:
-        view.say(f"protocol {protocol.name} is short and not comparable with published numbers")
-    if settings.network != "convnet3":
-        view.say(f"network {settings.network} is not the official one (convnet3)")
-    expected_s = []
-    for entry in entries:
-        _say_what_is_known(entry, view)
-        jobs = forecasts(entry, settings)
-        expected_s.append(sum(job.seconds for job in jobs))
-        first = jobs[0]
-        view.say(
-            f"takes about {duration(expected_s[-1])} ({expected_s[-1]:.0f} s): "
-            f"{sum(job.groups for job in jobs)} x ({first.steps} steps of "
-            f"{first.step_s * 1000:.0f} ms, and {first.test_s:.0f} s for the test)"
-        )
-    if len(entries) > 1:
-        view.say(f"all in all about {duration(sum(expected_s))}")
-    outcomes = []
-    for entry, seconds in zip(entries, expected_s, strict=True):
+    return device
 
-        def tell(progress: "Progress", title: str = entry.title) -> None:
-            last = progress.round_index + progress.rounds_at_once
-            rounds = f"{progress.round_index + 1}" + (
-                f" to {last}" if progress.rounds_at_once > 1 else ""
-            )
-            title = f"{title}, round {rounds} of {progress.rounds}"
-            view.show(title, progress.step, progress.steps)
 
-        outcomes.append(evaluate_entry(entry, settings, seconds, tell))
-    return outcomes
+def _teller(entry: "Entry", view: StepView) -> "Tell":
+    """Shows the progress of one entry."""
+
+    def tell(progress: "Progress") -> None:
+        first, last = progress.round_index + 1, progress.round_index + progress.rounds_at_once
+        rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
+        title = f"{entry.title}, {rounds} of {progress.rounds}"
+        view.show(title, progress.step, progress.steps)
+
+    return tell
+
+
+def _say_what_comes(entry: "Entry", settings: EvaluateSettings, view: StepView) -> float:
+    """Data, label order and a forecast, before anything starts; returns the seconds forecast."""
+    from challenge.evaluation.outcome import forecasts
+
+    _say_what_is_known(entry, view)
+    jobs = forecasts(entry, settings)
+    first, seconds = jobs[0], sum(job.seconds for job in jobs)
+    view.say(
+        f"takes about {duration(seconds)} ({seconds:.0f} s): {sum(job.groups for job in jobs)} x "
+        f"({first.steps} steps of {first.step_s * 1000:.0f} ms, and {first.test_s:.0f} s for the "
+        "test)"
+    )
+    return seconds
 
 
 def _say_what_is_known(entry: "Entry", view: StepView) -> None:
-    """Data and label order, before anything starts."""
+    """Data and label order."""
     sets = f"{len(entry.trains)} sets, one a round, of " if len(entry.trains) > 1 else ""
     view.say(
         f"{entry.title}: {sets}{entry.images:,} images, {entry.ipc} a class, tested on "
@@ -129,7 +144,7 @@ def _say_what_is_known(entry: "Entry", view: StepView) -> None:
 
 
 def _document(settings: EvaluateSettings, outcomes: "list[Outcome]") -> dict[str, Any]:
-    from challenge.environment import describe_machine, resolve_device
+    from challenge.environment import describe_machine
 
     return {
         "schema_version": SCHEMA_VERSION,
@@ -140,7 +155,7 @@ def _document(settings: EvaluateSettings, outcomes: "list[Outcome]") -> dict[str
         "rounds": max(outcome.entry.rounds for outcome in outcomes),
         "seed": settings.seed,
         "submissions": _by_submission(outcomes),
-        "machine": describe_machine(resolve_device(settings.device)),
+        "machine": describe_machine(_device(settings)),
     }
 
 
@@ -198,68 +213,3 @@ def _plot(folder: Path, outcomes: "list[Outcome]") -> list[Path]:
         plot_curves(outcome.document["losses"], title, curves)
         written += [matrix, curves]
     return written
-
-
-def _show(document: dict[str, Any], outcomes: "list[Outcome]", written: list[Path]) -> None:
-    """A table of all submissions side by side, then what is worth a look in each."""
-    rows = [
-        (
-            submission["path"],
-            *(_cell(submission["datasets"].get(name)) for name in DATASETS),
-            "" if submission["score"] is None else f"{submission['score']:.2%}",
-        )
-        for submission in document["submissions"]
-    ]
-    screen = results()
-    headings = ("accuracy on the real test set", *(TITLES[name] for name in DATASETS), "score")
-    screen.print(make_table(headings, rows))
-    for outcome in outcomes:
-        for line in _remarks(outcome):
-            screen.print(line, soft_wrap=True, markup=False)
-    comparable = "" if document["comparable"] else "; not comparable with published numbers"
-    screen.print(
-        f"protocol {document['protocol']}, network {document['network']}, "
-        f"{document['rounds']} rounds{comparable}"
-    )
-    for path in written:
-        screen.print(str(path), soft_wrap=True, markup=False)
-
-
-def _remarks(outcome: "Outcome") -> list[str]:
-    """Rounds, classes, confusions and warnings of one set, a line each."""
-    document = outcome.document
-    accuracies = " ".join(f"{value:.2%}" for value in document["accuracies"])
-    by_class = sorted(
-        (entry["accuracy"], entry["class"])
-        for entry in document["accuracy_by_class"]
-        if entry["accuracy"] is not None
-    )
-    best = ", ".join(f"{name} {share:.0%}" for share, name in by_class[: -SHOWN_CLASSES - 1 : -1])
-    worst = ", ".join(f"{name} {share:.0%}" for share, name in by_class[:SHOWN_CLASSES])
-    pairs = ", ".join(
-        f"{pair['class']} for {pair['taken_for']} {pair['share']:.0%}"
-        for pair in document["most_confused"][:SHOWN_PAIRS]
-    )
-    lines = [
-        outcome.entry.title,
-        f"  rounds {accuracies}; on its own images {document['train_accuracy_mean']:.1%}; "
-        f"{document['seconds']:.0f} s (forecast {document['forecast_s']:.0f} s)",
-        f"  best told: {best}; worst: {worst}",
-        f"  taken for another: {pairs or 'none'}",
-    ]
-    if plain := document.get("plain"):
-        lines.append(
-            f"  a step takes {plain['step_s'] * 1000:.0f} ms, one of the straightforward loop "
-            f"{plain['plain_step_s'] * 1000:.0f} ms: {plain['speed_up']:.1f} times as fast"
-        )
-    return lines + [f"  warning: {warning}" for warning in document["warnings"]]
-
-
-def _cell(dataset: dict[str, Any] | None) -> str:
-    if dataset is None:
-        return ""
-    spread = "" if dataset["accuracy_std"] is None else f" ± {dataset['accuracy_std']:.2%}"
-    text = f"{dataset['accuracy_mean']:.2%}{spread}"
-    for order, mean in dataset.get("accuracy_mean_by_label_order", {}).items():
-        text += f"\n{order}: {mean:.2%}"
-    return text
