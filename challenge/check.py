@@ -9,43 +9,31 @@ that can be memory-mapped only a few hundred images are in memory, however many 
 """
 
 import hashlib
-import pickle
 import re
-import struct
 import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from challenge.errors import SubmissionError
+from challenge.labels_file import read_labels
 from challenge.pixel_scan import PixelScan
 from challenge.spec import DATASETS, DatasetName, DatasetSpec
+from challenge.tensor_file import LOAD_ERRORS
 
 CHUNK_IMAGES = 256
-
-# what torch.load raises for a file that is damaged or of another kind
-LOAD_ERRORS = (
-    pickle.UnpicklingError,
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
 class SubmissionReport:
     """What was found in a file; ``mean`` and ``std`` are per channel, of the values as they stand.
 
-    What could not be found out is None (``images`` and ``ipc``: 0).
+    What could not be found out is None (``images`` and ``ipc``: 0). With a labels file ``ipc`` is
+    the number of images of the smallest class.
     """
 
     path: Path
@@ -55,6 +43,7 @@ class SubmissionReport:
     sha256: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    labels: Int64[Tensor, " N"] | None = None  # of a labels file beside it
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -70,24 +59,34 @@ def check_submission(path: Path, dataset: DatasetName | None = None) -> Submissi
     Whatever is wrong with the file stands in the report; nothing is raised for it.
     """
     try:
-        tensor = _load(path)
+        tensor = load_submission(path)
         sha256 = _file_sha256(path)
     except SubmissionError as error:
         return SubmissionReport(path, dataset, problems=(f"{path}: {error}",))
     spec = DATASETS[dataset] if dataset else _dataset_of_size(tensor)
     images = len(tensor) if tensor.dim() else 0
+    labels, label_problems = None, []
+    if spec:
+        try:
+            labels = read_labels(path, spec, images)
+        except SubmissionError as error:
+            label_problems = [str(error)]
     scan = None
     if spec and images and tensor.shape[1:] == spec.image_shape and not tensor.is_complex():
-        scan = PixelScan(spec, images)
+        scan = PixelScan(spec, images, labels)
         for start in range(0, images, CHUNK_IMAGES):
             scan.add(tensor[start : start + CHUNK_IMAGES])
-    problems = _form_problems(tensor, spec) + (scan.problems() if scan else [])
+    labelled = labels is not None or bool(label_problems)
+    problems = _form_problems(tensor, spec, labelled) + (scan.problems() if scan else [])
+    problems += label_problems
     hints = _form_warnings(tensor) + (scan.warnings() if scan else [])
+    hints += _label_warnings(labels, spec) if spec and labels is not None else []
     return SubmissionReport(
         path=path,
         dataset=spec.name if spec else None,
         images=images,
-        ipc=images // spec.num_classes if spec else 0,
+        ipc=_images_per_class(images, labels, spec) if spec else 0,
+        labels=labels,
         sha256=sha256,
         mean=scan.mean if scan else None,
         std=scan.std if scan else None,
@@ -96,8 +95,12 @@ def check_submission(path: Path, dataset: DatasetName | None = None) -> Submissi
     )
 
 
-def _load(path: Path) -> Tensor:
-    """The one tensor in the file, memory-mapped where possible."""
+def load_submission(path: Path) -> Tensor:
+    """The one tensor in the file, memory-mapped where possible.
+
+    Raises:
+        SubmissionError: there is no file, or it holds no plain dense tensor.
+    """
     if not path.is_file():
         found = "not a file" if path.exists() else "there is no such file"
         raise SubmissionError(f"{found}; give a submission such as cifar100.pt")
@@ -154,8 +157,31 @@ def _dataset_of_size(tensor: Tensor) -> DatasetSpec | None:
     return sizes.get(tensor.shape[-1]) if tensor.dim() == 4 else None
 
 
-def _form_problems(tensor: Tensor, spec: DatasetSpec | None) -> list[str]:
-    """What is wrong with dtype and shape."""
+def _images_per_class(images: int, labels: Tensor | None, spec: DatasetSpec) -> int:
+    if labels is None:
+        return images // spec.num_classes
+    return int(torch.bincount(labels, minlength=spec.num_classes).min())
+
+
+def _label_warnings(labels: Tensor, spec: DatasetSpec) -> list[str]:
+    """What a labels file does that the challenge does not foresee."""
+    counts = torch.bincount(labels, minlength=spec.num_classes)
+    warnings = []
+    if missing := [int(place) for place in (counts == 0).nonzero()]:
+        warnings.append(
+            f"no image of {len(missing)} of {spec.num_classes} classes (first: class "
+            f"{missing[0]}); none of their test images will be told"
+        )
+    if int(counts.min()) != int(counts.max()):
+        warnings.append(
+            f"{int(counts.min())} to {int(counts.max())} images a class by its labels file; "
+            "the challenge's form is the same number of each class, without such a file"
+        )
+    return warnings
+
+
+def _form_problems(tensor: Tensor, spec: DatasetSpec | None, labelled: bool) -> list[str]:
+    """What is wrong with dtype and shape; a ``labelled`` set may hold any number of images."""
     problems = []
     shape = tuple(tensor.shape)
     if tensor.dtype != torch.float32:
@@ -165,7 +191,7 @@ def _form_problems(tensor: Tensor, spec: DatasetSpec | None) -> list[str]:
         expected = " or ".join(f"(N, {str(s.image_shape)[1:]} for {s.title}" for s in specs)
         advice = "save images.permute(0, 3, 1, 2)" if shape[3:] == (3,) else "resize the images"
         problems.append(f"the shape is {shape}, expected {expected}; {advice}")
-    elif len(tensor) == 0 or len(tensor) % spec.num_classes:
+    elif len(tensor) == 0 or (len(tensor) % spec.num_classes and not labelled):
         problems.append(
             f"there are {len(tensor)} images, expected a multiple of {spec.num_classes} for "
             f"{spec.title}; give every class the same number"

@@ -20,7 +20,13 @@ from challenge.clock import RunClock, clock_since_now, clock_since_process_start
 from challenge.environment import let_waiting_threads_sleep
 from challenge.errors import ChallengeError
 from challenge.resume import recorded_settings
-from challenge.settings import BenchmarkSettings, CheckSettings, EvaluateSettings, GenerateSettings
+from challenge.settings import (
+    BenchmarkSettings,
+    CheckSettings,
+    EvaluateSettings,
+    GenerateSettings,
+    PackageSettings,
+)
 from challenge.stop import StopNow
 
 Command = (
@@ -28,6 +34,7 @@ Command = (
     | Annotated[CheckSettings, tyro.conf.subcommand("check")]
     | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkSettings, tyro.conf.subcommand("benchmark")]
+    | Annotated[PackageSettings, tyro.conf.subcommand("package")]
 )
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
 
@@ -94,6 +101,10 @@ def _run(settings: Command, clock: RunClock) -> int:
             from challenge.commands.benchmark import benchmark
 
             return benchmark(settings, clock)
+        case PackageSettings():
+            from challenge.commands.package import package
+
+            return package(settings)
 
 
 def _fail(error: ChallengeError, *, as_json: bool) -> int:

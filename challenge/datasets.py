@@ -5,13 +5,14 @@
     DIR/{cifar100,tinyimagenet}_test.pt               the challenge's own; or in DIR/reference_data
 
 The challenge's own file goes first where both are there. It holds normalised images and labels, but
-nobody documents the order of its Tiny-ImageNet labels; sorted wnids are assumed.
+nobody documents the order of its Tiny-ImageNet labels: it is found by matching images where
+tiny-imagenet-200 is there too, else sorted wnids are assumed.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,18 +23,26 @@ from jaxtyping import Float, Int64, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from challenge.check import LOAD_ERRORS
 from challenge.class_names import OFFICIAL_CLASSES, class_order
 from challenge.errors import DataError
 from challenge.images import from_uint8
-from challenge.seeds import derive_seed
+from challenge.label_order import order_by_matching, order_title
 from challenge.spec import DatasetName, DatasetSpec, LabelOrder
 from challenge.submission import normalize
+from challenge.tensor_file import LOAD_ERRORS
+
+FOLDERS: dict[DatasetName, str] = {
+    "cifar100": "cifar-100-python",
+    "tinyimagenet": "tiny-imagenet-200",
+}
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Normalised images and their labels in the order of sorted wnids; ``source`` is where from."""
+    """Normalised images and their labels in the order of sorted wnids; ``source`` is where from.
+
+    ``note`` says what a reader must know of how the labels were understood.
+    """
 
     __test__: ClassVar[bool] = False  # pytest: this is data, no test
 
@@ -41,6 +50,7 @@ class TestSet:
     images: Float[Tensor, "N 3 S S"]
     labels: Int64[Tensor, " N"]
     source: Path
+    note: str | None = None
 
     def labels_in(self, order: LabelOrder) -> Int64[Tensor, " N"]:
         """The labels for a submission whose classes stand in ``order``."""
@@ -59,40 +69,49 @@ def load_test_set(spec: DatasetSpec, data_dir: Path) -> TestSet:
     official = [
         folder / f"{spec.name}_test.pt" for folder in (data_dir, data_dir / "reference_data")
     ]
+    folder = data_dir / FOLDERS[spec.name]
     for path in official:
         if path.is_file():
-            return _load_official(spec, path)
-    name, read = READERS[spec.name]
-    folder = data_dir / name
+            found = _load_official(spec, path)
+            return found if spec.name == "cifar100" else _with_order_found(found, spec, folder)
     if not folder.is_dir():
         raise DataError(
-            f"no {spec.title} test set in {data_dir}: neither {name}/ nor {official[0].name}; "
-            "give --data the folder that holds one of them"
+            f"no {spec.title} test set in {data_dir}: neither {folder.name}/ nor "
+            f"{official[0].name}; give --data the folder that holds one of them, or --download to "
+            "fetch it"
         )
+    return _load_public(spec, folder)
+
+
+def _load_public(spec: DatasetSpec, folder: Path) -> TestSet:
+    """The set in the layout that the whole world has."""
+    read = read_cifar100 if spec.name == "cifar100" else _read_tinyimagenet
     pixels, labels = read(folder)
     images = normalize(from_uint8(torch.from_numpy(pixels).permute(0, 3, 1, 2)), spec)
     return TestSet(spec.name, images, torch.tensor(labels), folder)
 
 
-def load_train_images(
-    spec: DatasetSpec, data_dir: Path, per_class: int, seed: int
-) -> UInt8[Tensor, "N 3 S S"]:
-    """Real training images drawn at random, class-major, classes in the order of sorted names.
-
-    As many of each class: ``per_class``, or what the smallest class has where that is less. With
-    their accuracy a submission can be compared.
-
-    Raises:
-        DataError: there are none, or a file is damaged.
-        ValueError: ``per_class`` is below 1.
-    """
-    if per_class < 1:
-        raise ValueError(f"per_class is {per_class}, expected at least 1")
-    rng = np.random.default_rng(derive_seed(seed, "train images", spec.name))
-    name, _ = READERS[spec.name]
-    read = _draw_cifar100 if spec.name == "cifar100" else _draw_tinyimagenet
-    pixels = read(data_dir / name, per_class, rng)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+def _with_order_found(official: TestSet, spec: DatasetSpec, folder: Path) -> TestSet:
+    """The official set with its labels in sorted order, as far as its images tell."""
+    name = official.source.name
+    if not folder.is_dir():
+        note = f"the label order of {name} is taken to be sorted wnids; {folder.name}/ would tell"
+        return replace(official, note=note)
+    known = _load_public(spec, folder)
+    order = order_by_matching(
+        official.images, official.labels, known.images, known.labels, spec.num_classes
+    )
+    if order is None:
+        note = (
+            f"the label order of {name} could not be found: its images are not those of "
+            f"{folder.name}/val; sorted wnids are taken"
+        )
+        return replace(official, note=note)
+    note = (
+        f"the label order of {name} is {order_title(spec.name, order)}, found by matching its "
+        f"images to those of {folder.name}/val"
+    )
+    return replace(official, labels=torch.tensor(order)[official.labels], note=note)
 
 
 def _load_official(spec: DatasetSpec, path: Path) -> TestSet:
@@ -128,9 +147,10 @@ class _Cifar100Train(torchvision.datasets.CIFAR100):  # type: ignore[misc]
     test_list: ClassVar[list[list[str]]] = []
 
 
-def _read_cifar100(
+def read_cifar100(
     folder: Path, *, train: bool = False
 ) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Sequence[int]]:
+    """Pixels and fine labels of the test or the training file."""
     reader = _Cifar100Train if train else _Cifar100Test
     try:
         found = reader(str(folder.parent), train=train, download=False)
@@ -140,40 +160,6 @@ def _read_cifar100(
             "(torchvision's md5 check); unpack cifar-100-python.tar.gz again"
         ) from error
     return found.data, found.targets
-
-
-def _draw_cifar100(
-    folder: Path, per_class: int, rng: np.random.Generator
-) -> UInt8[np.ndarray, "N 32 32 3"]:
-    pixels, targets = _read_cifar100(folder, train=True)
-    labels = np.array(targets)
-    places = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]
-    drawn = np.concatenate(_draw_evenly(places, per_class, rng))
-    return np.take(pixels, drawn, axis=0)
-
-
-def _draw_tinyimagenet(
-    folder: Path, per_class: int, rng: np.random.Generator
-) -> UInt8[np.ndarray, "N 64 64 3"]:
-    files = []
-    for official in OFFICIAL_CLASSES["tinyimagenet"]:
-        images = folder / "train" / str(official.wnid) / "images"
-        files.append(sorted(images.glob("*.JPEG")))
-        if not files[-1]:
-            raise DataError(f"no image in {images}; unpack tiny-imagenet-200.zip again")
-    places = [np.arange(len(found)) for found in files]
-    drawn = _draw_evenly(places, per_class, rng)
-    return _read_images(
-        [found[place] for found, chosen in zip(files, drawn, strict=True) for place in chosen]
-    )
-
-
-def _draw_evenly(
-    places: Sequence[Int64[np.ndarray, " _"]], per_class: int, rng: np.random.Generator
-) -> list[Int64[np.ndarray, " ipc"]]:
-    """As many places of each class, without repeats."""
-    count = min(per_class, *map(len, places))
-    return [rng.permutation(of_class)[:count] for of_class in places]
 
 
 def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Sequence[int]]:
@@ -195,10 +181,11 @@ def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Se
             f"{table} names {len(rows)} images, val/images holds {present}; "
             "unpack tiny-imagenet-200.zip again"
         )
-    return _read_images([folder / "val" / "images" / name for name, _ in rows]), labels
+    return read_images([folder / "val" / "images" / name for name, _ in rows]), labels
 
 
-def _read_images(paths: Sequence[Path]) -> UInt8[np.ndarray, "N 64 64 3"]:
+def read_images(paths: Sequence[Path]) -> UInt8[np.ndarray, "N 64 64 3"]:
+    """Tiny-ImageNet's files decoded, grey ones as colour."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter lock
         return np.stack(list(pool.map(_read_image, paths)))
 
@@ -214,9 +201,3 @@ def _read_image(path: Path) -> UInt8[np.ndarray, "64 64 3"]:
     if pixels.shape != (64, 64, 3):
         raise DataError(f"{path} is {pixels.shape[1]}x{pixels.shape[0]} pixels, expected 64x64")
     return pixels
-
-
-READERS: dict[DatasetName, tuple[str, Callable[[Path], tuple[np.ndarray, Sequence[int]]]]] = {
-    "cifar100": ("cifar-100-python", _read_cifar100),
-    "tinyimagenet": ("tiny-imagenet-200", _read_tinyimagenet),
-}

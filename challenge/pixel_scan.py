@@ -3,7 +3,7 @@
 import hashlib
 
 import torch
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Bool, Float64, Int64, Shaped
 from torch import Tensor
 
 from challenge.spec import DatasetSpec
@@ -17,11 +17,15 @@ ROUNDING = 0.01  # of values that went through half precision
 class PixelScan:
     """Gathers statistics chunk by chunk, then tells problems and warnings, one sentence each.
 
-    Indices are places in the file. Memory grows by about 100 bytes an image.
+    Indices are places in the file, which without ``labels`` say the class. Memory grows by about
+    100 bytes an image.
     """
 
-    def __init__(self, spec: DatasetSpec, num_images: int) -> None:
+    def __init__(
+        self, spec: DatasetSpec, num_images: int, labels: Int64[Tensor, " N"] | None = None
+    ) -> None:
         self._spec = spec
+        self._labels = labels
         self._num_images = num_images
         mean, std = (
             torch.tensor(numbers, dtype=torch.float64) for numbers in (spec.mean, spec.std)
@@ -142,6 +146,8 @@ class PixelScan:
         )
 
     def _class_of(self, place: int) -> int:
+        if self._labels is not None:
+            return int(self._labels[place])
         return place * self._spec.num_classes // self._num_images
 
     def _count(self, places: list[int]) -> str:

@@ -7,6 +7,7 @@ which are written first.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -131,6 +132,12 @@ def require_writable(folder: Path) -> None:
     probe = folder / ".writable"
     probe.write_bytes(b"")
     probe.unlink()
+
+
+def unused_path(path: Path) -> Path:
+    """``path``, or where that is taken NAME-2, NAME-3, ...: a record is never overwritten."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not each.exists())
 
 
 def discard_run_dir(path: Path) -> None:

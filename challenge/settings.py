@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Literal
 
 from challenge.errors import UsageError
-from challenge.spec import DATASETS, LIMIT_S, DatasetName, DatasetSpec, LabelOrder, ProtocolName
+from challenge.spec import (
+    DATASETS,
+    LIMIT_S,
+    DatasetName,
+    DatasetSpec,
+    LabelOrder,
+    NetworkName,
+    ProtocolName,
+)
 
 DatasetChoice = Literal["cifar100", "tinyimagenet", "all"]
 AugmentPreset = Literal["none", "upright"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+PrecisionName = Literal["float32", "bfloat16"]
 ClockName = Literal["process", "generation"]
 LimitCovers = Literal["each", "all"]
 
@@ -28,8 +37,9 @@ class GenerateSettings:
     dataset: DatasetChoice = "all"
     """Data set to make a training set for."""
     model: str = "sdxl-turbo"
-    """sdxl-turbo (local hub cache), tiny (embedded, needs nothing), DIRECTORY, FILE.safetensors or
-    a hub id (local cache).
+    """sdxl-turbo (local hub cache), tiny (embedded, needs nothing), DIRECTORY, FILE.safetensors, a
+    hub id (local cache), or images:DIR (deals out real training images: the random-real baseline;
+    DIR as evaluate --data).
     """
     limit_s: float = LIMIT_S
     """Seconds from process start to the last byte of the submission."""
@@ -112,26 +122,44 @@ class CheckSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """Train the challenge's ConvNet on a submission and test it on the real test set (untimed)."""
+    """Train the challenge's ConvNet on submissions and test it on the real test set (untimed)."""
 
     submissions: tuple[Path, ...]
-    """Run folders or .pt files."""
+    """Run folders (also with round-1 ... round-N in them, a set a round) or .pt files; labels
+    beside a file as NAME_labels.pt.
+    """
     data: Path = Path("data")
     """Folder with cifar-100-python/ and tiny-imagenet-200/, or the official cifar100_test.pt and
     tinyimagenet_test.pt.
     """
+    download: bool = False
+    """Fetch the public data sets that --data lacks (checksums are verified)."""
     dataset: DatasetChoice = "all"
     """Which of the files in a run folder to evaluate."""
     protocol: ProtocolName = "official"
     """official (1001 epochs, 3 rounds), short (101 epochs, 3 rounds), quick (400 updates, 1 round;
     not comparable).
     """
+    network: NetworkName = "convnet3"
+    """convnet3 is the official network, at both image sizes; the others show how a set transfers
+    (convnet4, resnet18, resnetap10, all with instance norm).
+    """
     rounds: int | None = None
-    """Networks to train; default: the protocol's."""
+    """Networks to train; default: the protocol's, or one for each round folder."""
     label_order: LabelOrder | None = None
     """Order of the Tiny-ImageNet classes in the files; default: what the sidecar says, else
     sorted.
     """
+    precision: PrecisionName = "float32"
+    """Arithmetic on a CPU; bfloat16 is faster where the CPU has AMX."""
+    compare_plain: bool = False
+    """Also time the straightforward loop with the official per-image augmentation, in turns."""
+    out: Path | None = None
+    """New file for the result; default: evaluation.json in the run folder (or -2, -3)."""
+    plots: bool = False
+    """Also draw confusion matrix and learning curves as PNG beside the result."""
+    scores_txt: Path | None = None
+    """Also write the official scores.txt here (one submission with both sets)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     seed: int = 0
@@ -143,6 +171,23 @@ class EvaluateSettings:
         """Refuse values that cannot be, before anything is loaded."""
         if self.rounds is not None:
             _require_count("--rounds", self.rounds)
+        if self.scores_txt is not None and (len(self.submissions) > 1 or self.dataset != "all"):
+            raise UsageError(
+                "--scores-txt holds one number, the mean of both sets; give one submission and "
+                "--dataset all"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSettings:
+    """Write the zip that is handed in, from a finished run."""
+
+    run_dir: Path
+    """Run folder with cifar100.pt and tinyimagenet.pt, or with round-1 ... round-N in it."""
+    out: Path | None = None
+    """The zip, a new file. Default: RUN_DIR.zip beside the folder."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
 
 
 @dataclass(frozen=True, kw_only=True)

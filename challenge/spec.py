@@ -13,6 +13,7 @@ from typing import Literal
 DatasetName = Literal["cifar100", "tinyimagenet"]
 LabelOrder = Literal["sorted", "wnids-txt"]
 ProtocolName = Literal["official", "short", "quick"]
+NetworkName = Literal["convnet3", "convnet4", "resnet18", "resnetap10"]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import io
 import math
 import os
 import pickle
+import struct
 import sys
 import zipfile
 from collections import OrderedDict
@@ -26,6 +27,20 @@ from jaxtyping import Float32
 from torch import Tensor
 
 SYNC_EVERY_BYTES = 128 * 2**20
+# what torch.load raises for a file that is damaged or of another kind
+LOAD_ERRORS = (
+    pickle.UnpicklingError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+
 STORAGE_ALIGNMENT = 64  # bytes; torch.utils.serialization.config.save.storage_alignment
 
 

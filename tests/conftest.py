@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from real_layouts import write_cifar_test, write_cifar_train
 
 from challenge import cli
 from challenge.environment import let_waiting_threads_sleep
@@ -82,3 +83,17 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     assert cli.main([*arguments, "--limit-s", "120", "--out", str(run_dir), "--json"]) == 0
     return run_dir
+
+
+@pytest.fixture
+def cifar_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the CIFAR-100 test file of ``real_layouts``."""
+    write_cifar_test(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
+def cifar_train_dir(cifar_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with the training file."""
+    write_cifar_train(cifar_dir, monkeypatch)
+    return cifar_dir

@@ -1,4 +1,3 @@
-import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -7,32 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.datasets import CIFAR100 as TORCHVISION_CIFAR100
 
 from challenge.class_names import OFFICIAL_CLASSES, class_order
-from challenge.datasets import load_test_set, load_train_images
+from challenge.datasets import load_test_set
 from challenge.errors import DataError
-from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec
+from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec, LabelOrder
 
 TINY_CLASSES = OFFICIAL_CLASSES["tinyimagenet"]
-
-
-@pytest.fixture
-def cifar_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four images in torchvision's layout, whose checksums torchvision is told to expect."""
-    folder = tmp_path / "cifar-100-python"
-    folder.mkdir()
-    pixels = np.arange(4 * 3072, dtype=np.uint32).reshape(4, 3072).astype(np.uint8)
-    test = pickle.dumps({"data": pixels, "fine_labels": [3, 0, 99, 3]})
-    meta = pickle.dumps({"fine_label_names": [f"class {label}" for label in range(100)]})
-    (folder / "test").write_bytes(test)
-    (folder / "meta").write_bytes(meta)
-    monkeypatch.setattr(
-        TORCHVISION_CIFAR100, "test_list", [["test", hashlib.md5(test).hexdigest()]]
-    )
-    expected_meta = dict(TORCHVISION_CIFAR100.meta, md5=hashlib.md5(meta).hexdigest())
-    monkeypatch.setattr(TORCHVISION_CIFAR100, "meta", expected_meta)
-    return tmp_path
 
 
 @pytest.fixture
@@ -233,57 +213,35 @@ def test_missing_data_is_told_with_what_is_expected_where(
         load_test_set(spec, tmp_path)
 
 
-@pytest.fixture
-def cifar_train_dir(tmp_path: Path, cifar_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three images of each class, of which every pixel is the label; the classes are mixed."""
-    labels = [*range(100), *range(99, -1, -1), *range(100)]
-    pixels = np.array(labels, dtype=np.uint8)[:, None].repeat(3072, axis=1)
-    pixels[:, 0] = np.arange(300) // 100
-    train = pickle.dumps({"data": pixels, "fine_labels": labels})
-    (cifar_dir / "cifar-100-python" / "train").write_bytes(train)
-    md5 = hashlib.md5(train).hexdigest()
-    monkeypatch.setattr(TORCHVISION_CIFAR100, "train_list", [["train", md5]])
-    return cifar_dir
-
-
-def test_training_images_come_class_by_class_each_at_most_once(cifar_train_dir: Path) -> None:
-    images = load_train_images(CIFAR100, cifar_train_dir, per_class=2, seed=0)
-    assert images.dtype == torch.uint8
-    assert images.shape == (200, 3, 32, 32)
-    assert images[:, 2, 31, 31].tolist() == [label for label in range(100) for _ in range(2)]
-    copies = images[:, 0, 0, 0].view(100, 2)  # the first pixel tells the three images apart
-    assert bool((copies[:, 0] != copies[:, 1]).all())
-    assert set(copies.flatten().tolist()) == {0, 1, 2}
-
-
-def test_training_images_depend_on_the_seed(cifar_train_dir: Path) -> None:
-    first, again, other = (
-        load_train_images(CIFAR100, cifar_train_dir, per_class=1, seed=seed) for seed in (0, 0, 1)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_more_training_images_than_there_are_means_all(cifar_train_dir: Path) -> None:
-    assert len(load_train_images(CIFAR100, cifar_train_dir, per_class=500, seed=0)) == 300
-
-
-def test_tiny_training_images_come_in_the_order_of_sorted_wnids(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["sorted", "wnids-txt"])
+def test_the_order_of_an_official_tiny_file_is_found_by_its_images(
+    tmp_path: Path, order: LabelOrder
+) -> None:
+    images = tmp_path / "tiny-imagenet-200" / "val" / "images"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
     for place, official in enumerate(TINY_CLASSES):
-        folder = tmp_path / "tiny-imagenet-200" / "train" / str(official.wnid) / "images"
-        folder.mkdir(parents=True)
-        for index in range(1 + place % 2):
-            Image.new("L", (64, 64), place).save(folder / f"{official.wnid}_{index}.JPEG")
-    images = load_train_images(TINYIMAGENET, tmp_path, per_class=2, seed=0)
-    assert images.shape == (200, 3, 64, 64)  # the smallest class has one
-    assert images[:, 0, 0, 0].tolist() == list(range(200))
-    next((tmp_path / "tiny-imagenet-200" / "train").glob("n01443537/images/*")).unlink()
-    with pytest.raises(DataError, match=r"no image in .*n01443537"):
-        load_train_images(TINYIMAGENET, tmp_path, per_class=1, seed=0)
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(pixels).save(images / f"val_{place}.JPEG")
+        rows.append(f"val_{place}.JPEG\t{official.wnid}\t0\t0\t63\t63\n")
+    (images.parent / "val_annotations.txt").write_text("".join(rows))
+    known = load_test_set(TINYIMAGENET, tmp_path)
+    labels = known.labels_in(order)
+    write_official(tmp_path, TINYIMAGENET, images_val=known.images, labels_val=labels)
+
+    found = load_test_set(TINYIMAGENET, tmp_path)
+
+    assert found.source.name == "tinyimagenet_test.pt"
+    assert torch.equal(found.labels, known.labels)
+    title = "sorted wnids" if order == "sorted" else "the raw order of wnids.txt"
+    assert f"is {title}, found by matching" in str(found.note)
+    write_official(tmp_path, TINYIMAGENET)  # noise
+    assert "could not be found" in str(load_test_set(TINYIMAGENET, tmp_path).note)
 
 
-def test_missing_training_images_are_told(cifar_dir: Path) -> None:
-    with pytest.raises(DataError, match="'train' or 'meta' is missing"):
-        load_train_images(CIFAR100, cifar_dir, per_class=1, seed=0)
-    with pytest.raises(ValueError, match="per_class is 0"):
-        load_train_images(CIFAR100, cifar_dir, per_class=0, seed=0)
+def test_an_official_tiny_file_alone_is_taken_to_be_sorted(tmp_path: Path) -> None:
+    write_official(tmp_path, TINYIMAGENET)
+    found = load_test_set(TINYIMAGENET, tmp_path)
+    assert found.labels.tolist() == [4, 0, 199, 1, 1]
+    assert "taken to be sorted wnids" in str(found.note)

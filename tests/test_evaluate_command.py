@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import CliRunner
+from PIL import Image
 
 from challenge import spec
 from challenge.spec import CIFAR100, TINYIMAGENET, DatasetSpec, EvaluatorSpec, Protocol
@@ -18,7 +20,7 @@ def short_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write_submission(folder: Path, dataset: DatasetSpec, ipc: int = 1) -> Path:
     rng = torch.Generator().manual_seed(0)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     images = torch.randn((ipc * dataset.num_classes, *dataset.image_shape), generator=rng)
     torch.save(images, folder / dataset.file_name)
     return folder / dataset.file_name
@@ -122,3 +124,151 @@ def test_an_invalid_submission_is_not_evaluated(run_cli: CliRunner, tmp_path: Pa
     code, _, errors = run_cli("evaluate", tmp_path / "cifar100.pt", "--data", tmp_path)
     assert code == 1
     assert "pixels in 0..1" in errors
+
+
+def evaluated(out: str, name: str = "cifar100") -> dict[str, Any]:
+    """The data set's entry in the document that ``--json`` printed, of the first submission."""
+    entry: dict[str, Any] = json.loads(out.splitlines()[-1])["submissions"][0]["datasets"][name]
+    return entry
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_the_document_tells_classes_confusions_and_seconds(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    write_submission(tmp_path / "run", CIFAR100)
+    write_test_set(tmp_path, CIFAR100)
+    arguments = ("evaluate", tmp_path / "run", "--data", tmp_path, "--protocol", "quick")
+    code, out, _ = run_cli(*arguments, "--json", "--compare-plain")
+    entry = evaluated(out)
+    assert code == 0
+    assert len(entry["accuracy_by_class"]) == 100
+    assert entry["accuracy_by_class"][1]["class"] == "aquarium_fish"
+    assert 0 <= entry["train_accuracy_mean"] <= 1
+    assert entry["seconds"] > 0
+    assert entry["forecast_s"] > 0
+    assert len(entry["losses"]) == 1
+    assert entry["plain"]["speed_up"] == pytest.approx(
+        entry["plain"]["plain_step_s"] / entry["plain"]["step_s"]
+    )
+    warnings = " ".join(entry["warnings"])
+    assert "chance level (1.0%)" in warnings
+    assert "official script refuses this set: it takes 10 images a class" in warnings
+    on_disk = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert on_disk["submissions"][0]["datasets"]["cifar100"]["accuracies"] == entry["accuracies"]
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_an_evaluation_never_overwrites_another(run_cli: CliRunner, tmp_path: Path) -> None:
+    write_submission(tmp_path / "run", CIFAR100)
+    write_test_set(tmp_path, CIFAR100)
+    arguments = ("evaluate", tmp_path / "run", "--data", tmp_path, "--protocol", "quick")
+    (tmp_path / "run" / "evaluation.json").write_text("mine")
+    assert run_cli(*arguments)[0] == 0
+    assert (tmp_path / "run" / "evaluation.json").read_text() == "mine"
+    assert (tmp_path / "run" / "evaluation-2.json").exists()
+    code, _, errors = run_cli(*arguments, "--out", tmp_path / "run" / "evaluation.json")
+    assert code == 2
+    assert "is there already" in errors
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_plots_are_png_files_beside_the_result(run_cli: CliRunner, tmp_path: Path) -> None:
+    write_submission(tmp_path / "run", CIFAR100)
+    write_test_set(tmp_path, CIFAR100)
+    place = tmp_path / "results" / "first.json"
+    arguments = ("evaluate", tmp_path / "run", "--data", tmp_path, "--protocol", "quick")
+    code, out, _ = run_cli(*arguments, "--out", place, "--plots")
+    assert code == 0
+    plots = sorted(place.parent.glob("*.png"))
+    assert [plot.name for plot in plots] == [
+        "run-cifar100-confusion.png",
+        "run-cifar100-learning-curve.png",
+    ]
+    for plot in plots:
+        assert str(plot) in out
+        with Image.open(plot) as image:
+            assert image.width > 500
+            assert len(image.convert("L").getcolors(256) or []) > 5
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_labels_beside_the_file_are_trained_on(run_cli: CliRunner, tmp_path: Path) -> None:
+    path = write_submission(tmp_path / "run", CIFAR100, ipc=2)
+    labels = torch.arange(100).repeat(2)
+    labels[:7] = 99  # unequal counts
+    torch.save(labels, tmp_path / "run" / "cifar100_labels.pt")
+    write_test_set(tmp_path, CIFAR100)
+    arguments = ("evaluate", path, "--data", tmp_path, "--protocol", "quick", "--json")
+    _, out, errors = run_cli(*arguments)
+    assert evaluated(out)["labels_file"]
+    assert evaluated(out)["ipc"] == 1
+    assert "labels are those of the labels file" in errors
+    with_labels = evaluated(out)["losses"]
+    (tmp_path / "run" / "cifar100_labels.pt").unlink()
+    _, out, _ = run_cli(*arguments)
+    assert not evaluated(out)["labels_file"]
+    assert evaluated(out)["losses"] != with_labels
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_a_run_of_several_rounds_trains_each_round_on_its_own_set(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        write_submission(tmp_path / "run" / f"round-{number}", CIFAR100, ipc=number)
+    write_test_set(tmp_path, CIFAR100)
+    arguments = ("--data", tmp_path, "--protocol", "quick", "--json")
+    code, out, errors = run_cli("evaluate", tmp_path / "run", *arguments)
+    assert code == 0
+    assert "2 sets, one a round" in errors
+    both = evaluated(out)["losses"]
+    assert len(both) == 2
+    _, out, _ = run_cli("evaluate", tmp_path / "run" / "round-1", *arguments)
+    assert evaluated(out)["losses"] == both[:1]
+    code, _, errors = run_cli("evaluate", tmp_path / "run", *arguments, "--rounds", "3")
+    assert code == 2
+    assert "holds 2 sets, one a round" in errors
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_scores_txt_is_the_official_line(run_cli: CliRunner, tmp_path: Path) -> None:
+    for spec_ in (CIFAR100, TINYIMAGENET):
+        write_submission(tmp_path / "run", spec_)
+        write_test_set(tmp_path, spec_)
+    place = tmp_path / "scores.txt"
+    arguments = ("--data", tmp_path, "--protocol", "quick", "--json", "--scores-txt", place)
+    code, out, _ = run_cli("evaluate", tmp_path / "run", *arguments)
+    assert code == 0
+    score = json.loads(out.splitlines()[-1])["submissions"][0]["score"]
+    assert place.read_text() == f"correct: {score}"
+    place.unlink()
+    (tmp_path / "run" / "tinyimagenet.pt").unlink()
+    code, _, errors = run_cli("evaluate", tmp_path / "run", *arguments)
+    assert code == 1
+    assert "holds only CIFAR-100" in errors
+    code, _, errors = run_cli("evaluate", tmp_path / "run", "other.pt", *arguments)
+    assert code == 2
+    assert "--scores-txt holds one number" in errors
+
+
+@pytest.mark.usefixtures("short_protocol")
+def test_another_network_is_not_comparable(run_cli: CliRunner, tmp_path: Path) -> None:
+    path = write_submission(tmp_path / "run", CIFAR100)
+    write_test_set(tmp_path, CIFAR100)
+    arguments = ("--data", tmp_path, "--protocol", "quick", "--network", "convnet4", "--json")
+    code, out, errors = run_cli("evaluate", path, *arguments)
+    document = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert document["network"] == "convnet4"
+    assert not document["comparable"]
+    assert "convnet4 is not the official one" in errors
+
+
+def test_bfloat16_is_refused_where_it_would_be_ignored(
+    run_cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("challenge.environment.resolve_device", lambda name: torch.device("cuda:0"))
+    code, _, errors = run_cli("evaluate", tmp_path / "any.pt", "--precision", "bfloat16")
+    assert code == 2
+    assert "--precision bfloat16 is for a CPU, and this is cuda:0" in errors

@@ -5,27 +5,28 @@ python run_challenge.py check cifar100.pt --json
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from challenge.console import TITLES, make_table, results, verdict_panel, write_document
-from challenge.errors import SubmissionError
 from challenge.records import SCHEMA_VERSION
 from challenge.settings import CheckSettings
-from challenge.spec import DATASETS
+from challenge.submission_layout import files_by_dataset
+
+if TYPE_CHECKING:
+    from challenge.check import SubmissionReport
 
 
 def check(settings: CheckSettings) -> int:
     """Run the command; returns the exit code, 0 for VALID and 1 for INVALID."""
     from challenge.check import check_submission
 
-    paths = submission_files(settings.submission)
+    paths = [path for paths in files_by_dataset(settings.submission).values() for path in paths]
     reports = [check_submission(path, settings.dataset) for path in paths]
     problems = [problem for report in reports for problem in report.problems]
     warnings = [warning for report in reports for warning in report.warnings]
     verdict = "INVALID" if problems else "VALID"
     datasets: dict[str, Any] = {
-        report.dataset: {
+        _name(report, many=len(reports) > len({each.dataset for each in reports})): {
             "path": str(report.path),
             "images": report.images,
             "ipc": report.ipc,
@@ -50,20 +51,9 @@ def check(settings: CheckSettings) -> int:
     return 0 if verdict == "VALID" else 1
 
 
-def submission_files(path: Path) -> list[Path]:
-    """The submission files that ``path`` names: itself, or those in a run folder.
-
-    Raises ``SubmissionError`` when there is none.
-    """
-    if not path.is_dir():
-        return [path]
-    found = [
-        path / spec.file_name for spec in DATASETS.values() if (path / spec.file_name).exists()
-    ]
-    if not found:
-        names = " nor ".join(spec.file_name for spec in DATASETS.values())
-        raise SubmissionError(f"{path} holds neither {names}; give a run folder or a .pt file")
-    return found
+def _name(report: "SubmissionReport", *, many: bool) -> str:
+    """The data set, with its round's folder where there are several rounds."""
+    return f"{report.path.parent.name}/{report.dataset}" if many else str(report.dataset)
 
 
 def _show(verdict: str, problems: list[str], warnings: list[str], datasets: dict[str, Any]) -> None:
@@ -72,7 +62,7 @@ def _show(verdict: str, problems: list[str], warnings: list[str], datasets: dict
     lines += [f"{entry['path']}: sha256 {entry['sha256']}" for entry in datasets.values()]
     rows = [
         (
-            TITLES[name],
+            TITLES.get(name, name),
             f"{entry['images']:,}",
             str(entry["ipc"]),
             _channels(entry["mean"]),

@@ -1,177 +1,170 @@
 """The ``evaluate`` command: the challenge's score of submissions, on the real test sets.
 
 python run_challenge.py evaluate submissions/NAME --data DIR --protocol quick
-python run_challenge.py evaluate ours/cifar100.pt theirs/cifar100.pt --data DIR --json
+python run_challenge.py evaluate ours/cifar100.pt theirs/cifar100.pt --data DIR --plots --json
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.clock import RunClock
-from challenge.commands.check import submission_files
-from challenge.console import TITLES, StepView, duration, make_table, results, write_document
-from challenge.errors import SubmissionError
-from challenge.records import SCHEMA_VERSION, read_label_order
+from challenge.commands.evaluate_screen import show_result
+from challenge.console import StepView, duration, write_document
+from challenge.errors import OutputError, SubmissionError, UsageError
+from challenge.records import (
+    SCHEMA_VERSION,
+    explaining_os_errors,
+    require_writable,
+    unused_path,
+    write_json,
+)
 from challenge.settings import EvaluateSettings
-from challenge.spec import DATASETS, PROTOCOLS, DatasetName, DatasetSpec, LabelOrder
+from challenge.spec import DATASETS, PROTOCOLS
 
 if TYPE_CHECKING:
-    from challenge.datasets import TestSet
-    from challenge.evaluation.protocol import Forecast, Progress, TrainingSet
+    import torch
 
-ORDERS: tuple[LabelOrder, ...] = ("sorted", "wnids-txt")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file to evaluate. ``order`` is None for a bare file, of which nobody said it."""
-
-    submission: Path
-    spec: DatasetSpec
-    train: "TrainingSet"
-    test: "TestSet"
-    order: LabelOrder | None
-    ipc: int
-
-    @property
-    def title(self) -> str:
-        """The file in the words of a person."""
-        return f"{self.submission}, {self.spec.title}"
+    from challenge.evaluation.entries import Entry
+    from challenge.evaluation.outcome import Outcome
+    from challenge.evaluation.protocol import Progress, Tell
 
 
 def evaluate(settings: EvaluateSettings, clock: RunClock) -> int:
     """Run the command; returns the exit code.
 
     Raises ``SubmissionError`` for a file that ``check`` finds invalid, ``DataError`` for a missing
-    or damaged test set; both before anything is trained.
+    or damaged test set, ``OutputError`` for a place that cannot be written; all before anything is
+    trained.
     """
-    protocol = PROTOCOLS[settings.protocol]
-    rounds = settings.rounds or protocol.rounds
+    path = _result_path(settings)
     with StepView(clock) as view:
-        entries = _load(settings)
-        _say_what_is_known(entries, settings, rounds, view)
-        evaluated = [(entry, _evaluate(entry, settings, rounds, view)) for entry in entries]
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "protocol": settings.protocol,
-        "comparable": protocol.comparable,
-        "rounds": rounds,
-        "seed": settings.seed,
-        "submissions": _by_submission(evaluated),
-    }
+        outcomes = _evaluate_all(settings, view)
+    document = _document(settings, outcomes)
+    written = _write(settings, path, document, outcomes)
     if settings.json:
         write_document(document)
     else:
-        _show(document)
+        show_result(document, outcomes, written)
     return 0
 
 
-def _load(settings: EvaluateSettings) -> list[Entry]:
-    """All submissions and test sets, checked, before the first second of training."""
-    import torch
-
-    from challenge.check import check_submission
-    from challenge.datasets import load_test_set
-    from challenge.environment import resolve_device
-    from challenge.evaluation.protocol import TrainingSet
-
-    device = resolve_device(settings.device)
-    wanted = DATASETS if settings.dataset == "all" else {settings.dataset}
-    tests: dict[DatasetName, TestSet] = {}
-    entries = []
-    for submission in settings.submissions:
-        for path in submission_files(submission):
-            report = check_submission(path)
-            if report.problems or report.dataset is None:
-                raise SubmissionError(f"cannot be evaluated: {'; '.join(report.problems)}")
-            if report.dataset not in wanted:
-                continue
-            spec = DATASETS[report.dataset]
-            if spec.name not in tests:
-                tests[spec.name] = load_test_set(spec, settings.data)
-            images = torch.load(path, weights_only=True, map_location="cpu").detach()
-            train = TrainingSet.of(images, spec, device)
-            order = "sorted" if spec.name == "cifar100" else _label_order(path, settings)
-            entries.append(Entry(submission, spec, train, tests[spec.name], order, report.ipc))
-    if not entries:
-        raise SubmissionError(f"no submission for {settings.dataset} among what was given")
-    return entries
+def _result_path(settings: EvaluateSettings) -> Path | None:
+    """Where the result goes; None for bare files of which nobody said where."""
+    for given in (settings.out, settings.scores_txt):
+        if given is not None:
+            if given.exists():
+                raise OutputError(f"{given} is there already; give a new file")
+            with explaining_os_errors(given.parent):
+                given.parent.mkdir(parents=True, exist_ok=True)
+                require_writable(given.parent)
+    if settings.out is not None:
+        return settings.out
+    folders = [path for path in settings.submissions if path.is_dir()]
+    return unused_path(folders[0] / "evaluation.json") if folders else None
 
 
-def _label_order(path: Path, settings: EvaluateSettings) -> LabelOrder | None:
-    return settings.label_order or read_label_order(path)
+def _evaluate_all(settings: EvaluateSettings, view: StepView) -> "list[Outcome]":
+    view.say("importing torch")
+    from challenge.evaluation.entries import load_entries
+    from challenge.evaluation.outcome import evaluate_entry
 
-
-def _say_what_is_known(
-    entries: list[Entry], settings: EvaluateSettings, rounds: int, view: StepView
-) -> None:
-    """Data, label order and a forecast of the time, before anything starts."""
-    from challenge.evaluation.protocol import forecast
-
+    entries = load_entries(settings, _device(settings), view.say)
+    if settings.scores_txt is not None and {entry.spec.name for entry in entries} != set(DATASETS):
+        raise SubmissionError(
+            f"--scores-txt is the mean of both sets, and {settings.submissions[0]} holds only "
+            f"{entries[0].spec.title}"
+        )
     protocol = PROTOCOLS[settings.protocol]
     if not protocol.comparable:
         view.say(f"protocol {protocol.name} is short and not comparable with published numbers")
-    total_s = 0.0
-    for entry in entries:
-        view.say(f"{entry.title}: {entry.ipc} images a class, tested on {entry.test.source}")
-        if entry.order is None:
-            view.say("its label order is not known: 'sorted' is taken, both are shown")
-        expected: Forecast = forecast(entry.train, entry.test.images, entry.spec, protocol, rounds)
-        total_s += expected.seconds
-        view.say(
-            f"takes about {duration(expected.seconds)}: {rounds} x ({expected.steps} steps of "
-            f"{expected.step_s * 1000:.0f} ms, and {expected.test_s:.0f} s for the test)"
-        )
+    if settings.network != "convnet3":
+        view.say(f"network {settings.network} is not the official one (convnet3)")
+    expected_s = [_say_what_comes(entry, settings, view) for entry in entries]
     if len(entries) > 1:
-        view.say(f"all in all about {duration(total_s)}")
+        view.say(f"all in all about {duration(sum(expected_s))}")
+    return [
+        evaluate_entry(entry, settings, seconds, _teller(entry, view))
+        for entry, seconds in zip(entries, expected_s, strict=True)
+    ]
 
 
-def _evaluate(
-    entry: Entry, settings: EvaluateSettings, rounds: int, view: StepView
-) -> dict[str, Any]:
-    """Train and test one file; accuracies are fractions."""
-    from challenge.evaluation.protocol import accuracies, evaluate_set, mean_and_std
+def _device(settings: EvaluateSettings) -> "torch.device":
+    """The device; a precision that it would not use is a ``UsageError``."""
+    from challenge.environment import resolve_device
+
+    device = resolve_device(settings.device)
+    if device.type != "cpu" and settings.precision != "float32":
+        raise UsageError(
+            f"--precision {settings.precision} is for a CPU, and this is {device}; leave it away, "
+            "or give --device cpu"
+        )
+    return device
+
+
+def _teller(entry: "Entry", view: StepView) -> "Tell":
+    """Shows the progress of one entry."""
 
     def tell(progress: "Progress") -> None:
-        title = f"{entry.title}, round {progress.round_index + 1} of {progress.rounds}"
+        first, last = progress.round_index + 1, progress.round_index + progress.rounds_at_once
+        rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
+        title = f"{entry.title}, {rounds} of {progress.rounds}"
         view.show(title, progress.step, progress.steps)
 
-    result = evaluate_set(
-        entry.train,
-        entry.test.images,
-        entry.spec,
-        PROTOCOLS[settings.protocol],
-        rounds=rounds,
-        seed=settings.seed,
-        tell=tell,
+    return tell
+
+
+def _say_what_comes(entry: "Entry", settings: EvaluateSettings, view: StepView) -> float:
+    """Data, label order and a forecast, before anything starts; returns the seconds forecast."""
+    from challenge.evaluation.outcome import forecasts
+
+    _say_what_is_known(entry, view)
+    jobs = forecasts(entry, settings)
+    first, seconds = jobs[0], sum(job.seconds for job in jobs)
+    view.say(
+        f"takes about {duration(seconds)} ({seconds:.0f} s): {sum(job.groups for job in jobs)} x "
+        f"({first.steps} steps of {first.step_s * 1000:.0f} ms, and {first.test_s:.0f} s for the "
+        "test)"
     )
-    order = entry.order or "sorted"
-    found = accuracies(result.predictions, entry.test.labels_in(order))
-    mean, std = mean_and_std(found)
-    document: dict[str, Any] = {
-        "accuracy_mean": mean,
-        "accuracy_std": std,
-        "accuracies": found,
-        "seconds": result.seconds,
-        "ipc": entry.ipc,
-        "label_order": order,
-        "data": str(entry.test.source),
-    }
+    return seconds
+
+
+def _say_what_is_known(entry: "Entry", view: StepView) -> None:
+    """Data and label order."""
+    sets = f"{len(entry.trains)} sets, one a round, of " if len(entry.trains) > 1 else ""
+    view.say(
+        f"{entry.title}: {sets}{entry.images:,} images, {entry.ipc} a class, tested on "
+        f"{entry.test.source}"
+    )
+    if entry.test.note:
+        view.say(entry.test.note)
+    if entry.reports[0].labels is not None:
+        view.say("its labels are those of the labels file beside it")
     if entry.order is None:
-        by_order = {
-            order: mean_and_std(accuracies(result.predictions, entry.test.labels_in(order)))[0]
-            for order in ORDERS
-        }
-        document["accuracy_mean_by_label_order"] = by_order
-    return document
+        view.say("its label order is not known: 'sorted' is taken, both are shown")
 
 
-def _by_submission(evaluated: list[tuple[Entry, dict[str, Any]]]) -> list[dict[str, Any]]:
+def _document(settings: EvaluateSettings, outcomes: "list[Outcome]") -> dict[str, Any]:
+    from challenge.environment import describe_machine
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "protocol": settings.protocol,
+        "comparable": PROTOCOLS[settings.protocol].comparable and settings.network == "convnet3",
+        "network": settings.network,
+        "precision": settings.precision,
+        "rounds": max(outcome.entry.rounds for outcome in outcomes),
+        "seed": settings.seed,
+        "submissions": _by_submission(outcomes),
+        "machine": describe_machine(_device(settings)),
+    }
+
+
+def _by_submission(outcomes: "list[Outcome]") -> list[dict[str, Any]]:
     """One entry a submission; its score is the mean of both sets, null when one is missing."""
     submissions: dict[Path, dict[str, Any]] = {}
-    for entry, document in evaluated:
-        submissions.setdefault(entry.submission, {})[entry.spec.name] = document
+    for outcome in outcomes:
+        datasets = submissions.setdefault(outcome.entry.submission, {})
+        datasets[outcome.entry.spec.name] = outcome.document
     return [
         {"path": str(path), "score": _score(datasets), "datasets": datasets}
         for path, datasets in submissions.items()
@@ -184,27 +177,39 @@ def _score(datasets: dict[str, Any]) -> float | None:
     return sum(float(datasets[name]["accuracy_mean"]) for name in DATASETS) / len(DATASETS)
 
 
-def _show(document: dict[str, Any]) -> None:
-    """A table of all submissions side by side."""
-    rows = [
-        (
-            submission["path"],
-            *(_cell(submission["datasets"].get(name)) for name in DATASETS),
-            "" if submission["score"] is None else f"{submission['score']:.2%}",
-        )
-        for submission in document["submissions"]
-    ]
-    headings = ("accuracy on the real test set", *(TITLES[name] for name in DATASETS), "score")
-    results().print(make_table(headings, rows))
-    comparable = "" if document["comparable"] else "; not comparable with published numbers"
-    results().print(f"protocol {document['protocol']}, {document['rounds']} rounds{comparable}")
+def _write(
+    settings: EvaluateSettings,
+    path: Path | None,
+    document: dict[str, Any],
+    outcomes: "list[Outcome]",
+) -> list[Path]:
+    """The files that were asked for, or that a run folder gets; returns them."""
+    written = []
+    place = path.parent if path is not None else Path()
+    with explaining_os_errors(place):
+        if path is not None:
+            write_json(path, document)
+            written.append(path)
+        if settings.scores_txt is not None:  # in the words of the official evaluate.py
+            score = document["submissions"][0]["score"]
+            settings.scores_txt.write_text(f"correct: {score}", encoding="utf-8")
+            written.append(settings.scores_txt)
+        if settings.plots:
+            written += _plot(place, outcomes)
+    return written
 
 
-def _cell(dataset: dict[str, Any] | None) -> str:
-    if dataset is None:
-        return ""
-    spread = "" if dataset["accuracy_std"] is None else f" ± {dataset['accuracy_std']:.2%}"
-    text = f"{dataset['accuracy_mean']:.2%}{spread}"
-    for order, mean in dataset.get("accuracy_mean_by_label_order", {}).items():
-        text += f"\n{order}: {mean:.2%}"
-    return text
+def _plot(folder: Path, outcomes: "list[Outcome]") -> list[Path]:
+    from challenge.evaluation.plots import plot_confusion, plot_curves
+
+    written = []
+    for outcome in outcomes:
+        entry = outcome.entry
+        title = f"{entry.title}: {outcome.document['accuracy_mean']:.2%}"
+        stem = f"{entry.submission.stem}-{entry.spec.name}"
+        matrix = unused_path(folder / f"{stem}-confusion.png")
+        plot_confusion(outcome.confusion, title, matrix)
+        curves = unused_path(folder / f"{stem}-learning-curve.png")
+        plot_curves(outcome.document["losses"], title, curves)
+        written += [matrix, curves]
+    return written

@@ -91,9 +91,9 @@ def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
 
 def require_model(model: str) -> None:
     """Raise ``WeightsError`` at once, before torch is imported, for a model that is not there."""
-    from challenge.generators.weights import find_weights
+    from challenge.generators.weights import IMAGES_PREFIX, find_weights
 
-    if model != "tiny":
+    if model != "tiny" and not model.startswith(IMAGES_PREFIX):
         find_weights(model)
 
 
@@ -189,7 +189,7 @@ def open_run(
     """
     timer.begin("import")
     from challenge.dataset_run import RunParts
-    from challenge.generators.loading import load_generator
+    from challenge.generators.loading import open_generator
     from challenge.run_state import RunState
 
     device = resolve_device(settings.device)
@@ -198,8 +198,14 @@ def open_run(
     emit(Notice(f"device {device} ({device_title(device)}), {dtype_name}"))
 
     def load() -> "ImageGenerator":
-        vocabulary = default_vocabulary()
-        return load_generator(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
+        return open_generator(
+            settings.model,
+            device=device,
+            dtype=dtype,
+            vocabulary=default_vocabulary(),
+            books=tuple(load_books(settings).values()),
+            run_seed=settings.seed,
+        )
 
     state = RunState.load(run_dir, spent_s)
     parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop, guard, state)

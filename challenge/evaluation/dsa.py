@@ -1,8 +1,8 @@
 """Differentiable Siamese augmentation, as the official evaluator trains with it.
 
 An operation is a function of a batch and of its drawn parameters, one of each per image; a
-``draw_*`` function draws them from a torch.Generator on the CPU, so the draws are the same on every
-device. ``augment_batch`` picks ONE of the six strategies for a batch. Definitions: official
+``draw_*`` function draws them on the device of its torch.Generator, so that no step waits for
+them. ``augment_batch`` picks ONE of the six strategies for a batch. Definitions: official
 utils/utils.py, DiffAugment with aug_mode 'S' and no seed (paper: Zhao and Bilen, Dataset
 Condensation with Differentiable Siamese Augmentation, 2021).
 
@@ -10,6 +10,7 @@ Images are normalised, not in [0, 1]: "zero" below is the mean colour, and no re
 """
 
 import math
+import random
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,13 @@ from challenge.spec import DSA, DSA_STRATEGIES
 
 
 def augment_batch(
-    images: Float[Tensor, "B 3 S S"], rng: torch.Generator
+    images: Float[Tensor, "B 3 S S"], rng: torch.Generator, strategies: random.Random
 ) -> Float[Tensor, "B 3 S S"]:
-    """The batch after one strategy, drawn with equal chances; parameters are drawn per image."""
-    index = int(torch.randint(len(DSA_STRATEGIES), (1,), generator=rng))
-    return apply_strategy(DSA_STRATEGIES[index], images, rng)
+    """The batch after one strategy, drawn with equal chances from ``strategies``.
+
+    The parameters of each image are drawn from ``rng``, which must be on the images' device.
+    """
+    return apply_strategy(strategies.choice(DSA_STRATEGIES), images, rng)
 
 
 def apply_strategy(
@@ -35,31 +38,31 @@ def apply_strategy(
     Raises:
         ValueError: there is no such strategy.
     """
-    count, size, device = len(images), images.shape[-1], images.device
+    count, size = len(images), images.shape[-1]
     match strategy:
         case "color":
-            images = brightness(images, draw_brightness(count, rng).to(device))
-            images = saturation(images, draw_saturation(count, rng).to(device))
-            return contrast(images, draw_contrast(count, rng).to(device))
+            images = brightness(images, draw_brightness(count, rng))
+            images = saturation(images, draw_saturation(count, rng))
+            return contrast(images, draw_contrast(count, rng))
         case "crop":
             rows, cols = draw_crop(count, size, rng)
-            return crop(images, rows.to(device), cols.to(device))
+            return crop(images, rows, cols)
         case "cutout":
             rows, cols = draw_cutout(count, size, rng)
-            return cutout(images, rows.to(device), cols.to(device))
+            return cutout(images, rows, cols)
         case "flip":
-            return flip(images, draw_flip(count, rng).to(device))
+            return flip(images, draw_flip(count, rng))
         case "scale":
             scale_x, scale_y = draw_scale(count, rng)
-            return scale(images, scale_x.to(device), scale_y.to(device))
+            return scale(images, scale_x, scale_y)
         case "rotate":
-            return rotate(images, draw_rotate(count, rng).to(device))
+            return rotate(images, draw_rotate(count, rng))
     raise ValueError(f"no DSA strategy {strategy!r}; there are {', '.join(DSA_STRATEGIES)}")
 
 
 def draw_brightness(count: int, rng: torch.Generator) -> Float[Tensor, " B"]:
     """Offsets, uniform in [-0.5, 0.5)."""
-    return (torch.rand(count, generator=rng) - 0.5) * DSA.brightness
+    return (torch.rand(count, generator=rng, device=rng.device) - 0.5) * DSA.brightness
 
 
 def brightness(
@@ -71,7 +74,7 @@ def brightness(
 
 def draw_saturation(count: int, rng: torch.Generator) -> Float[Tensor, " B"]:
     """Factors, uniform in [0, 2)."""
-    return torch.rand(count, generator=rng) * DSA.saturation
+    return torch.rand(count, generator=rng, device=rng.device) * DSA.saturation
 
 
 def saturation(
@@ -84,7 +87,7 @@ def saturation(
 
 def draw_contrast(count: int, rng: torch.Generator) -> Float[Tensor, " B"]:
     """Factors, uniform in [0.5, 1.5)."""
-    return torch.rand(count, generator=rng) + DSA.contrast
+    return torch.rand(count, generator=rng, device=rng.device) + DSA.contrast
 
 
 def contrast(
@@ -100,8 +103,8 @@ def draw_crop(
 ) -> tuple[Int64[Tensor, " B"], Int64[Tensor, " B"]]:
     """Shifts of rows and of columns in pixels, uniform on -size/8 .. size/8."""
     most = int(size * DSA.crop_pad_ratio + 0.5)
-    rows = torch.randint(-most, most + 1, (count,), generator=rng)
-    return rows, torch.randint(-most, most + 1, (count,), generator=rng)
+    rows = torch.randint(-most, most + 1, (count,), generator=rng, device=rng.device)
+    return rows, torch.randint(-most, most + 1, (count,), generator=rng, device=rng.device)
 
 
 def crop(
@@ -124,8 +127,8 @@ def draw_cutout(
 ) -> tuple[Int64[Tensor, " B"], Int64[Tensor, " B"]]:
     """Centre rows and columns, uniform on 0 .. size (for an odd cut-out 0 .. size - 1)."""
     end = size + 1 - _cutout_size(size) % 2
-    rows = torch.randint(0, end, (count,), generator=rng)
-    return rows, torch.randint(0, end, (count,), generator=rng)
+    rows = torch.randint(0, end, (count,), generator=rng, device=rng.device)
+    return rows, torch.randint(0, end, (count,), generator=rng, device=rng.device)
 
 
 def cutout(
@@ -148,7 +151,7 @@ def cutout(
 
 def draw_flip(count: int, rng: torch.Generator) -> Bool[Tensor, " B"]:
     """Which images to mirror: each with a chance of one half."""
-    return torch.rand(count, generator=rng) < DSA.flip_probability
+    return torch.rand(count, generator=rng, device=rng.device) < DSA.flip_probability
 
 
 def flip(images: Float[Tensor, "B 3 S S"], flipped: Bool[Tensor, " B"]) -> Float[Tensor, "B 3 S S"]:
@@ -159,8 +162,8 @@ def flip(images: Float[Tensor, "B 3 S S"], flipped: Bool[Tensor, " B"]) -> Float
 def draw_scale(count: int, rng: torch.Generator) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Scales of x and of y, uniform in [1/1.2, 1.2), independent of each other."""
     least, most = 1 / DSA.scale_ratio, DSA.scale_ratio
-    scale_x = torch.rand(count, generator=rng) * (most - least) + least
-    return scale_x, torch.rand(count, generator=rng) * (most - least) + least
+    scale_x = torch.rand(count, generator=rng, device=rng.device) * (most - least) + least
+    return scale_x, torch.rand(count, generator=rng, device=rng.device) * (most - least) + least
 
 
 def scale(
@@ -173,7 +176,11 @@ def scale(
 
 def draw_rotate(count: int, rng: torch.Generator) -> Float[Tensor, " B"]:
     """Angles in radians, uniform within 15 degrees either way."""
-    return (torch.rand(count, generator=rng) - 0.5) * 2 * math.radians(DSA.rotate_degrees)
+    return (
+        (torch.rand(count, generator=rng, device=rng.device) - 0.5)
+        * 2
+        * math.radians(DSA.rotate_degrees)
+    )
 
 
 def rotate(

@@ -18,9 +18,11 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
+from challenge.generators.images import RealImages, load_real_images
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, build_tiny_pipeline
-from challenge.generators.weights import TRY_TINY, Weights, find_weights
+from challenge.generators.weights import IMAGES_PREFIX, TRY_TINY, Weights, find_weights
+from challenge.prompts import PromptBook
 
 NETWORK_CLASSES = {
     "unet": UNet2DConditionModel,
@@ -40,10 +42,30 @@ MISFITS = (
 )
 
 
+def open_generator(
+    model: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    vocabulary: Sequence[str],
+    books: Sequence[PromptBook],
+    run_seed: int,
+) -> OneStepGenerator | RealImages:
+    """What a run makes its images with: a model, or the real images that ``images:DIR`` means.
+
+    Raises:
+        DataError: real images are missing or damaged.
+        WeightsError: as ``load_generator``.
+    """
+    if model.startswith(IMAGES_PREFIX):
+        return load_real_images(model, books, run_seed)
+    return load_generator(model, device=device, dtype=dtype, vocabulary=vocabulary)
+
+
 def load_generator(
     model: str, *, device: torch.device, dtype: torch.dtype, vocabulary: Sequence[str]
 ) -> OneStepGenerator:
-    """The generator that ``--model`` names, on ``device``, with its UNet in ``dtype``.
+    """The model that ``--model`` names, on ``device``, with its UNet in ``dtype``.
 
     ``vocabulary`` is every prompt of every data set. Only ``tiny`` needs it, for its tokenizers.
 

@@ -19,6 +19,7 @@ from challenge.errors import WeightsError
 SDXL_TURBO = "stabilityai/sdxl-turbo"
 GET_CONFIGS = f'hf download {SDXL_TURBO} --include "*.json" --include "*.txt"'
 GET_SDXL_TURBO = f'{GET_CONFIGS} --include "*.fp16.safetensors"'
+IMAGES_PREFIX = "images:"  # generators/images.py
 TRY_TINY = "--model tiny needs no weights"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 

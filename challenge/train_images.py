@@ -1,0 +1,110 @@
+"""Real training images, from the public layouts that ``datasets`` reads the test sets from.
+
+    DIR/cifar-100-python/{train,meta}
+    DIR/tiny-imagenet-200/train/WNID/images/*.JPEG
+
+Nothing is trained on them here but the baseline that papers print as "random real":
+``--model images:DIR`` deals them out.
+"""
+
+import abc
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from challenge.class_names import OFFICIAL_CLASSES
+from challenge.datasets import FOLDERS, read_cifar100, read_images
+from challenge.errors import DataError
+from challenge.seeds import derive_seed
+from challenge.spec import DatasetSpec
+
+
+class TrainImages(abc.ABC):
+    """The training images of one data set; class i is class i in the order of sorted names."""
+
+    counts: tuple[int, ...]  # images of each class
+
+    @staticmethod
+    def below(spec: DatasetSpec, data_dir: Path) -> "TrainImages":
+        """Those of ``spec`` in the folder that ``evaluate --data`` takes.
+
+        Raises:
+            DataError: there are none, or a file is damaged; says what is expected where.
+        """
+        return _READERS[spec.name](data_dir)
+
+    @abc.abstractmethod
+    def read(self, class_index: int, places: list[int]) -> UInt8[Tensor, "N 3 S S"]:
+        """The images at these places among those of a class."""
+
+
+class _Cifar100(TrainImages):
+    """50,000 images in one file, 150 MB in memory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._pixels, targets = read_cifar100(data_dir / FOLDERS["cifar100"], train=True)
+        labels = np.array(targets)
+        classes = range(int(labels.max()) + 1)
+        self._places: list[Int64[np.ndarray, " _"]] = [
+            np.flatnonzero(labels == label) for label in classes
+        ]
+        self.counts = tuple(len(places) for places in self._places)
+
+    def read(self, class_index: int, places: list[int]) -> UInt8[Tensor, "N 3 S S"]:
+        # not np.take: of torchvision's transposed array it would copy all, 0.3 s an image
+        return _channels_first(self._pixels[self._places[class_index][places]])
+
+
+class _TinyImageNet(TrainImages):
+    """A file an image, read when it is asked for."""
+
+    def __init__(self, data_dir: Path) -> None:
+        train = data_dir / FOLDERS["tinyimagenet"] / "train"
+        self._files: list[list[Path]] = []
+        for official in OFFICIAL_CLASSES["tinyimagenet"]:
+            images = train / str(official.wnid) / "images"
+            self._files.append(sorted(images.glob("*.JPEG")))
+            if not self._files[-1]:
+                raise DataError(
+                    f"no image in {images}, expected training images (*.JPEG); "
+                    f"unpack tiny-imagenet-200.zip in {data_dir}"
+                )
+        self.counts = tuple(map(len, self._files))
+
+    def read(self, class_index: int, places: list[int]) -> UInt8[Tensor, "N 3 S S"]:
+        files = self._files[class_index]
+        return _channels_first(read_images([files[place] for place in places]))
+
+
+def load_train_images(
+    spec: DatasetSpec, data_dir: Path, per_class: int, seed: int
+) -> UInt8[Tensor, "N 3 S S"]:
+    """Real training images drawn at random, class-major, classes in the order of sorted names.
+
+    As many of each class: ``per_class``, or what the smallest class has where that is less.
+
+    Raises:
+        DataError: there are none, or a file is damaged.
+        ValueError: ``per_class`` is below 1.
+    """
+    if per_class < 1:
+        raise ValueError(f"per_class is {per_class}, expected at least 1")
+    rng = np.random.default_rng(derive_seed(seed, "train images", spec.name))
+    images = TrainImages.below(spec, data_dir)
+    count = min(per_class, *images.counts)
+    return torch.cat(
+        [
+            images.read(index, rng.permutation(of_class)[:count].tolist())
+            for index, of_class in enumerate(images.counts)
+        ]
+    )
+
+
+def _channels_first(pixels: UInt8[np.ndarray, "N S S 3"]) -> UInt8[Tensor, "N 3 S S"]:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+_READERS = {"cifar100": _Cifar100, "tinyimagenet": _TinyImageNet}
