@@ -85,6 +85,10 @@ def _run(settings: Command, clock: RunClock) -> int:
             from challenge.commands.dry_run import dry_run
 
             return dry_run(settings, clock)
+        case GenerateSettings(rounds=rounds) if rounds > 1:
+            from challenge.commands.rounds import generate_rounds
+
+            return generate_rounds(settings, clock)
         case GenerateSettings():
             from challenge.commands.generate import generate
 

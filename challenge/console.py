@@ -64,6 +64,11 @@ def show_error(message: str) -> None:
     sys.stderr.write(f"error: {message}\n")
 
 
+def show_note(message: str) -> None:
+    """One line on stderr that is no error."""
+    sys.stderr.write(f"{message}\n")
+
+
 def write_document(document: Mapping[str, Any]) -> None:
     """A JSON document as one line on stdout, without wrapping or colour."""
     sys.stdout.write(json.dumps(document, default=str) + "\n")

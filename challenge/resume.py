@@ -78,7 +78,7 @@ def spent_seconds(run_dir: Path, record: Mapping[str, Any]) -> float:
     last one is counted too, since the process may have lived through it.
     """
     if record.get("verdict") is not None:
-        return float(record["elapsed_by_clock_s"]["process"])
+        return float(record["spent_s"])
     signs_s = [read_heartbeat_s(run_dir), _last_event_s(run_dir / "events.jsonl")]
     return max(signs_s) + HEARTBEAT_S
 

@@ -58,6 +58,7 @@ def run_record(
         "limit_s": settings.limit_s,
         "elapsed_s": result.elapsed_s(settings.clock),
         "elapsed_by_clock_s": {name: result.elapsed_s(name) for name in ("process", "generation")},
+        "spent_s": result.spent_s,
         "stopped_by": result.stopped_by,
         "late_s": result.late_s,
         "phases_s": parts.timer.totals_s(),

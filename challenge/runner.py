@@ -33,13 +33,15 @@ class RunResult:
     """A finished run, or one that failed: then ``error`` says why.
 
     ``generation_start_s`` is where the clock of ``--clock generation`` starts; ``end_s`` is when
-    the last file was safe on disk; both in seconds of the run's clock.
+    the last file was safe on disk, ``spent_s`` when the run ended, which is later where another
+    file was tried in vain; all in seconds of the run's clock.
     """
 
     datasets: tuple[DatasetResult, ...]
     generator: GeneratorDescription | None
     generation_start_s: float
     end_s: float
+    spent_s: float
     stopped_by: str | None
     error: ChallengeError | None
 
@@ -80,6 +82,7 @@ def run_generate(
         generator=run.description,
         generation_start_s=parts.state.generation_start_s or 0.0,
         end_s=run.done[-1].end_s if run.done else parts.clock(),
+        spent_s=parts.clock(),
         stopped_by=parts.stop.signal_name,
         error=error,
     )

@@ -55,6 +55,10 @@ class GenerateSettings:
     """Run folder; must be new or empty. Default: submissions/DATE-TIME-MODEL-DATASET."""
     resume: Path | None = None
     """Continue the run in this folder, with its own settings and the seconds that it has left."""
+    rounds: int = 1
+    """Sets to make, one for each round of the evaluation: folders round-1, round-2, ... with seeds
+    seed, seed + 1, ..., each with its own limit.
+    """
     ipc: int | Literal["auto"] = "auto"
     """Images per class in the file; auto: as many as the limit allows."""
     augment: AugmentPreset = "upright"
@@ -99,6 +103,9 @@ class GenerateSettings:
             raise UsageError(
                 f"--max-file-gib {self.max_file_gib:g} is not a size; give GiB above 0"
             )
+        _require_count("--rounds", self.rounds)
+        if self.rounds > 1 and self.resume is not None:
+            raise UsageError("--rounds with --resume: resume one round's folder, such as round-2")
         _require_count("--ipc", self.ipc)
         _require_count("--batch-size", self.batch_size)
 

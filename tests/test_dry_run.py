@@ -68,7 +68,7 @@ def test_the_model_is_loaded_once_for_both_sets(
         return load_generator(*arguments, **named)
 
     monkeypatch.setattr("challenge.generators.loading.load_generator", counting)
-    code, _, errors = run_cli(*DRY, "--dataset", "all", "--limit-s", "120")
+    code, _, errors = run_cli(*DRY, "--dataset", "all", "--limit-s", "600")
     assert code == 0
     assert len(loaded) == 1
     assert errors.count("loading the model") == 1
@@ -152,6 +152,7 @@ def test_what_the_run_itself_calls_too_short_is_not_ready_whatever_the_plan_says
             raise BudgetError("too short, says the scheduler")
 
     monkeypatch.setattr(Scheduler, "_require_first_round_fits", too_short)
+    monkeypatch.setattr("challenge.commands.dry_run.TRIAL_S", 60.0)
     code, document = ask(run_cli, "--limit-s", "120")
     assert code == 1
     assert document["plan"]["problems"] == []

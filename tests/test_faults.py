@@ -109,6 +109,8 @@ def test_a_machine_that_was_suspended_past_the_deadline_has_the_file_from_before
     assert (done.late_s, done.end_s < 60) == (0.0, True)
     assert "before the deadline" in str(done.fault)
     assert images_in(result) == done.file.images >= 100
+    assert result.end_s == done.end_s
+    assert result.spent_s > 3600  # what a resume would have to count
 
 
 def test_a_batch_that_takes_twenty_times_as_long_costs_no_more_than_its_time(run: Run) -> None:

@@ -239,6 +239,34 @@ def test_without_json_the_panel_says_valid_and_where_to_look(
     assert "noise" in errors
 
 
+def test_rounds_are_runs_of_their_own_with_seeds_that_count_up(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "1", "--json")
+    code, out, _ = run_cli(
+        "generate", *plan, "--rounds", "2", "--seed", "5", "--out", tmp_path / "r"
+    )
+    document = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert (document["verdict"], len(document["rounds"])) == ("VALID", 2)
+    records = [json.loads((tmp_path / f"r/round-{n}/run.json").read_text()) for n in (1, 2)]
+    assert [record["settings"]["seed"] for record in records] == [5, 6]
+    assert all(record["elapsed_s"] < record["limit_s"] for record in records)
+    assert records[1]["clock"]["zero"] == "start of the command"
+    shas = [entry["datasets"]["cifar100"]["sha256"] for entry in records]
+    assert shas[0] != shas[1]
+    code, out, _ = run_cli("check", tmp_path / "r", "--json")
+    assert (code, json.loads(out.splitlines()[-1])["verdict"]) == (0, "VALID")
+
+
+def test_rounds_that_cannot_begin_leave_no_folder(run_cli: CliRunner, tmp_path: Path) -> None:
+    plan = (*TINY, "--dataset", "cifar100", "--rounds", "2", "--limit-s", "0.01")
+    code, _, errors = run_cli("generate", *plan, "--out", tmp_path / "r")
+    assert code == 1
+    assert "raise --limit-s" in errors
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_in_a_valid_submission(tmp_path: Path) -> None:
     with start_run(tmp_path, "--limit-s", "300") as process:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 from challenge.budget import PhaseTimer
 from challenge.clock import RunClock
 from challenge.commands.dry_run_report import Report, report_document, show_report
-from challenge.commands.generate import (
+from challenge.commands.session import (
     Books,
+    Session,
     default_run_dir,
     load_books,
     open_calibration,
@@ -120,9 +121,10 @@ class _DryRun:
     def _plan(self, books: Books, folder: Path, disk: DiskSpeed) -> None:
         """Load, make images, remember the costs, and plan with them."""
         settings, report = self._settings, self.report
-        parts, dtype, load = open_run(
+        session = Session(
             settings, folder, self._clock, self._timer, self._see, self.stop, NoGuard()
         )
+        parts, dtype, load = open_run(session)
         self._examine_device(parts.device, dtype)
         if report.problems:
             return

@@ -6,25 +6,30 @@ python run_challenge.py generate --resume submissions/NAME
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.budget import PhaseTimer
-from challenge.calibration import CalibrationFile, cache_dir, calibration_key
 from challenge.clock import RunClock
+from challenge.commands.session import (
+    Books,
+    Session,
+    default_run_dir,
+    load_books,
+    open_calibration,
+    open_run,
+    require_model,
+)
 from challenge.console import RunView, make_table, results, verdict_panel, write_document
-from challenge.environment import device_title, package_versions, resolve_device, resolve_dtype
 from challenge.errors import ChallengeError, JournalError
-from challenge.events import Emit, Event, Notice, RunPlanned
-from challenge.guard.handle import Guard, guarding
+from challenge.events import Event, Notice, RunPlanned
+from challenge.guard.handle import guarding
 from challenge.plan import RunPlan, plan_vs_actual
 from challenge.plan_text import RESULT_HEADINGS, result_phases, result_rows
 from challenge.planner import Planner
-from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
 from challenge.records import (
     SCHEMA_VERSION,
     EventLog,
@@ -36,15 +41,10 @@ from challenge.records import (
 )
 from challenge.resume import read_record, require_same_settings, spent_seconds
 from challenge.settings import GenerateSettings
-from challenge.spec import DatasetSpec
 from challenge.stop import StopRequest, finish_on_signals
 
 if TYPE_CHECKING:
-    from challenge.dataset_run import RunParts
-    from challenge.generators.base import ImageGenerator
     from challenge.runner import RunResult
-
-Books = Mapping[DatasetSpec, PromptBook]
 
 
 def generate(settings: GenerateSettings, clock: RunClock) -> int:
@@ -53,6 +53,21 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
     Raises ``ChallengeError`` for a fault that came before the first image; it leaves no run folder
     behind.
     """
+    record = run_once(settings, clock)
+    if settings.json:
+        write_document(result_document(record))
+    else:
+        show_result(record)
+    return exit_code(record)
+
+
+def exit_code(record: Mapping[str, Any]) -> int:
+    """0 for VALID, 1 for INVALID."""
+    return 0 if record["verdict"] == "VALID" else 1
+
+
+def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
+    """One run from its folder to its record; raises as ``generate`` does."""
     if settings.resume:
         require_same_settings(settings)
     books = load_books(settings)
@@ -62,16 +77,11 @@ def generate(settings: GenerateSettings, clock: RunClock) -> int:
         spent_s = _spent_before(run_dir) if settings.resume else 0.0
         clock = clock.continuing(spent_s) if spent_s else clock
         try:
-            record = _logged_run(settings, books, run_dir, clock, spent_s)
+            return _logged_run(settings, books, run_dir, clock, spent_s)
         except ChallengeError:
             if not settings.resume and not _made_images(run_dir):
                 discard_run_dir(run_dir)
             raise
-    if settings.json:
-        write_document(result_document(record))
-    else:
-        show_result(record)
-    return 0 if record["verdict"] == "VALID" else 1
 
 
 def _spent_before(run_dir: Path) -> float:
@@ -81,26 +91,6 @@ def _spent_before(run_dir: Path) -> float:
         for leftover in (*run_dir.glob(".*.partial"), *run_dir.glob(".warm-up-*")):
             leftover.unlink(missing_ok=True)
     return spent_s
-
-
-def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
-    """The prompt books of the run's data sets, in order; ``PromptError`` when one is not right."""
-    folder = find_prompts_dir(settings.prompts_dir)
-    return {spec: load_prompt_book(spec, folder, settings.label_order) for spec in settings.specs}
-
-
-def require_model(model: str) -> None:
-    """Raise ``WeightsError`` at once, before torch is imported, for a model that is not there."""
-    from challenge.generators.weights import IMAGES_PREFIX, find_weights
-
-    if model != "tiny" and not model.startswith(IMAGES_PREFIX):
-        find_weights(model)
-
-
-def default_run_dir(settings: GenerateSettings) -> Path:
-    """A new folder under submissions/, named for the moment, the model and the data set."""
-    moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    return Path("submissions") / f"{moment}-{Path(settings.model).stem}-{settings.dataset}"
 
 
 def _logged_run(
@@ -124,7 +114,8 @@ def _logged_run(
             view.show(event)
 
         emit(_plan(settings, run_dir))
-        record = _timed_run(settings, books, run_dir, clock, timer, emit, stop, guard, spent_s)
+        session = Session(settings, run_dir, clock, timer, emit, stop, guard, spent_s)
+        record = _timed_run(session, books)
     if log.failure:
         record["warnings"].append(log.failure)
     with noting_errors(record["warnings"]):
@@ -163,71 +154,13 @@ def _plan(settings: GenerateSettings, run_dir: Path) -> RunPlanned:
     )
 
 
-def open_calibration(
-    settings: GenerateSettings, books: Books, parts: "RunParts", dtype: str
-) -> CalibrationFile:
-    """What this machine remembers of runs like this one."""
-    prompts = sum(len(book.all_prompts()) for book in books.values())
-    key = calibration_key(settings, device_title(parts.device), dtype, prompts, parts.run_dir)
-    return CalibrationFile(cache_dir(settings.cache_dir), key, package_versions())
-
-
-def open_run(
-    settings: GenerateSettings,
-    run_dir: Path,
-    clock: RunClock,
-    timer: PhaseTimer,
-    emit: Emit,
-    stop: StopRequest,
-    guard: Guard,
-    spent_s: float = 0.0,
-) -> tuple["RunParts", str, Callable[[], "ImageGenerator"]]:
-    """Import torch and find the device: parts of a run, name of its dtype, how to load its model.
-
-    Raises ``DeviceError`` for a device that is not there, ``JournalError`` when what an earlier
-    process left cannot be read.
-    """
-    timer.begin("import")
-    from challenge.dataset_run import RunParts
-    from challenge.generators.loading import open_generator
-    from challenge.run_state import RunState
-
-    device = resolve_device(settings.device)
-    dtype = resolve_dtype(settings.dtype, device)
-    dtype_name = str(dtype).removeprefix("torch.")
-    emit(Notice(f"device {device} ({device_title(device)}), {dtype_name}"))
-
-    def load() -> "ImageGenerator":
-        return open_generator(
-            settings.model,
-            device=device,
-            dtype=dtype,
-            vocabulary=default_vocabulary(),
-            books=tuple(load_books(settings).values()),
-            run_seed=settings.seed,
-        )
-
-    state = RunState.load(run_dir, spent_s)
-    parts = RunParts(device, run_dir, settings.seed, clock, timer, emit, stop, guard, state)
-    return parts, dtype_name, load
-
-
-def _timed_run(
-    settings: GenerateSettings,
-    books: Books,
-    run_dir: Path,
-    clock: RunClock,
-    timer: PhaseTimer,
-    emit: Emit,
-    stop: StopRequest,
-    guard: Guard,
-    spent_s: float,
-) -> dict[str, Any]:
+def _timed_run(session: Session, books: Books) -> dict[str, Any]:
     """Run by a plan, gather the record, and remember what it all cost.
 
     A resumed run has neither: what is left of it is no run like others.
     """
-    parts, dtype, load = open_run(settings, run_dir, clock, timer, emit, stop, guard, spent_s)
+    settings, timer = session.settings, session.timer
+    parts, dtype, load = open_run(session)
     from challenge.run_record import run_record
     from challenge.runner import run_generate
 
@@ -239,16 +172,16 @@ def _timed_run(
     planner = None
     if settings.resume is None:
         if memory.notice:
-            emit(Notice(memory.notice, "warning"))
-        free_bytes = shutil.disk_usage(run_dir).free
-        planner = Planner(settings, dtype, free_bytes, timer, memory.found, emit)
+            session.emit(Notice(memory.notice, "warning"))
+        free_bytes = shutil.disk_usage(session.run_dir).free
+        planner = Planner(settings, dtype, free_bytes, timer, memory.found, session.emit)
         sizes = memory.found.batch_sizes() if memory.found else {}
         parts = replace(parts, emit=planner.emit, batch_sizes=sizes)
     result = run_generate(settings, books, load, parts)
     timer.begin("records")
-    if result.error is not None and not _made_images(run_dir):
+    if result.error is not None and not _made_images(session.run_dir):
         raise result.error
-    record = run_record(settings, books, result, parts, clock)
+    record = run_record(settings, books, result, parts, session.clock)
     _add_plan(record, planner.plan if planner else None)
     costs = planner.costs() if planner else None
     if costs is not None and _ended_by_itself(record, result):

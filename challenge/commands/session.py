@@ -1,0 +1,108 @@
+"""What ``generate`` and its dry run do alike before the first image."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from challenge.budget import PhaseTimer
+from challenge.calibration import CalibrationFile, cache_dir, calibration_key
+from challenge.clock import RunClock
+from challenge.environment import device_title, package_versions, resolve_device, resolve_dtype
+from challenge.events import Emit, Notice
+from challenge.guard.handle import Guard
+from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
+from challenge.settings import GenerateSettings
+from challenge.spec import DatasetSpec
+from challenge.stop import StopRequest
+
+if TYPE_CHECKING:
+    from challenge.dataset_run import RunParts
+    from challenge.generators.base import ImageGenerator
+
+Books = Mapping[DatasetSpec, PromptBook]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What there is of a run before torch is imported; ``spent_s`` is of earlier processes."""
+
+    settings: GenerateSettings
+    run_dir: Path
+    clock: RunClock
+    timer: PhaseTimer
+    emit: Emit
+    stop: StopRequest
+    guard: Guard
+    spent_s: float = 0.0
+
+
+def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
+    """The prompt books of the run's data sets, in order; ``PromptError`` when one is not right."""
+    folder = find_prompts_dir(settings.prompts_dir)
+    return {spec: load_prompt_book(spec, folder, settings.label_order) for spec in settings.specs}
+
+
+def require_model(model: str) -> None:
+    """Raise ``WeightsError`` at once, before torch is imported, for a model that is not there."""
+    from challenge.generators.weights import IMAGES_PREFIX, find_weights
+
+    if model != "tiny" and not model.startswith(IMAGES_PREFIX):
+        find_weights(model)
+
+
+def default_run_dir(settings: GenerateSettings) -> Path:
+    """A new folder under submissions/, named for the moment, the model and the data set."""
+    moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return Path("submissions") / f"{moment}-{Path(settings.model).stem}-{settings.dataset}"
+
+
+def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGenerator"]]:
+    """Import torch and find the device: parts of a run, name of its dtype, how to load its model.
+
+    Raises ``DeviceError`` for a device that is not there, ``JournalError`` when what an earlier
+    process left cannot be read.
+    """
+    session.timer.begin("import")
+    from challenge.dataset_run import RunParts
+    from challenge.generators.loading import open_generator
+    from challenge.run_state import RunState
+
+    settings = session.settings
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
+    dtype_name = str(dtype).removeprefix("torch.")
+    session.emit(Notice(f"device {device} ({device_title(device)}), {dtype_name}"))
+
+    def load() -> "ImageGenerator":
+        return open_generator(
+            settings.model,
+            device=device,
+            dtype=dtype,
+            vocabulary=default_vocabulary(),
+            books=tuple(load_books(settings).values()),
+            run_seed=settings.seed,
+        )
+
+    parts = RunParts(
+        device=device,
+        run_dir=session.run_dir,
+        run_seed=settings.seed,
+        clock=session.clock,
+        timer=session.timer,
+        emit=session.emit,
+        stop=session.stop,
+        guard=session.guard,
+        state=RunState.load(session.run_dir, session.spent_s),
+    )
+    return parts, dtype_name, load
+
+
+def open_calibration(
+    settings: GenerateSettings, books: Books, parts: "RunParts", dtype: str
+) -> CalibrationFile:
+    """What this machine remembers of runs like this one."""
+    prompts = sum(len(book.all_prompts()) for book in books.values())
+    key = calibration_key(settings, device_title(parts.device), dtype, prompts, parts.run_dir)
+    return CalibrationFile(cache_dir(settings.cache_dir), key, package_versions())
