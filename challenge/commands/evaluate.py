@@ -206,7 +206,7 @@ def _plot(folder: Path, outcomes: "list[Outcome]") -> list[Path]:
     for outcome in outcomes:
         entry = outcome.entry
         title = f"{entry.title}: {outcome.document['accuracy_mean']:.2%}"
-        stem = f"{entry.submission.stem}-{entry.spec.name}"
+        stem = "-".join(dict.fromkeys([entry.submission.stem, entry.spec.name]))
         matrix = unused_path(folder / f"{stem}-confusion.png")
         plot_confusion(outcome.confusion, title, matrix)
         curves = unused_path(folder / f"{stem}-learning-curve.png")

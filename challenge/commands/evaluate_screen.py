@@ -31,7 +31,7 @@ def show_result(document: dict[str, Any], outcomes: "list[Outcome]", written: li
     comparable = "" if document["comparable"] else "; not comparable with published numbers"
     screen.print(
         f"protocol {document['protocol']}, network {document['network']}, "
-        f"{document['rounds']} rounds{comparable}"
+        f"rounds: {document['rounds']}{comparable}"
     )
     for path in written:
         screen.print(str(path), soft_wrap=True, markup=False)
