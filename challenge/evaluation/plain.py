@@ -2,8 +2,8 @@
 
 Whole batches from a DataLoader that fetches image by image, torch's own layers, warps whose
 matrices are put together image by image in Python, and loss and accuracy read at every step (the
-official evaluate.py, function epoch, and utils/utils.py, rand_scale and rand_rotate). What it learns
-is what ``ChunkedRound`` learns; only the way is slow.
+official evaluate.py, function epoch, and utils/utils.py, rand_scale and rand_rotate). It learns
+what ``ChunkedRound`` learns; only the way is slow.
 """
 
 import math
