@@ -43,8 +43,9 @@ class Outcome:
             found.append(f"exit code {self.exit_code}, {self.document.get('error')}")
         elif self.document["elapsed_s"] > limit_s:
             found.append(f"{self.document['elapsed_s']:.2f} s of {limit_s:g}")
-        counted_s = self.document.get("phases_s", {}).get("earlier_processes", self.lived_s)
-        if counted_s < self.lived_s - self.kills:  # a second each, for the start and the end
+        entries = [self.document, *self.document.get("datasets", {}).values()]
+        counted_s = sum(sum(entry["phases_s"].values()) for entry in entries)
+        if counted_s < self.lived_s - self.kills - 2:  # for each process's last breath
             found.append(f"only {counted_s:.1f} s of its {self.lived_s:.1f} s of life are counted")
         if self.checked != "VALID":
             found.append(f"check says {self.checked}")
@@ -75,14 +76,16 @@ def kill_and_resume(
     lived_s, kills = 0.0, 0
     while kills < most_kills and lived_s < 0.8 * limit_s:
         code, out, seconds = run_once(run_dir, arguments, rng.uniform(0.3, 0.6 * limit_s))
+        lived_s += seconds
         if code != -signal.SIGKILL:
             break
-        lived_s, kills = lived_s + seconds, kills + 1
+        kills += 1
         if (run_dir / "run.json").exists():
             arguments = ["--resume", str(run_dir)]
         time.sleep(rng.choice([0.0, 0.2, 2.0]))  # before, while and after the guard packs
     else:
-        code, out, _ = run_once(run_dir, arguments, None)
+        code, out, seconds = run_once(run_dir, arguments, None)
+        lived_s += seconds
     document = json.loads(out.splitlines()[-1]) if out else {"verdict": "nothing"}
     checked = subprocess.run(
         [sys.executable, str(PROGRAM), "check", str(run_dir), "--json"],
@@ -116,7 +119,7 @@ def main() -> int:
             document = outcome.document
             made = sum(entry["generated"] for entry in document.get("datasets", {}).values())
             sys.stdout.write(
-                f"run {number}: {outcome.kills} kills in {outcome.lived_s:.1f} s of life, "
+                f"run {number}: {outcome.kills} kills, {outcome.lived_s:.1f} s of life in all, "
                 f"{document['verdict']}, {document.get('elapsed_s', 0):.2f} of "
                 f"{options.limit_s:g} s, {made} images{''.join('; ' + fault for fault in faults)}\n"
             )
