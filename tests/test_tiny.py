@@ -80,7 +80,7 @@ def test_a_missing_file_is_refused_by_name(copied_model: Path, name: str) -> Non
         load_tiny_pipeline(copied_model)
 
 
-@pytest.mark.parametrize("change", ["missing", "surplus", "other shape"])
+@pytest.mark.parametrize("change", ["missing", "surplus", "of no network", "other shape"])
 def test_weights_that_do_not_fit_the_networks_are_refused(tmp_path: Path, change: str) -> None:
     tensors = load_file(TINY_MODEL_DIR / WEIGHTS_FILE)
     name = "unet.conv_in.bias"
@@ -88,6 +88,8 @@ def test_weights_that_do_not_fit_the_networks_are_refused(tmp_path: Path, change
         del tensors[name]
     elif change == "surplus":
         tensors["vae.more"] = torch.zeros(1)
+    elif change == "of no network":
+        tensors["more"] = torch.zeros(1)
     else:
         tensors[name] = torch.zeros(3)
     save_file(tensors, tmp_path / WEIGHTS_FILE)
