@@ -236,7 +236,7 @@ def test_without_json_the_panel_says_valid_and_where_to_look(
     assert "VALID" in out
     assert f"submissions/{run_dir.name}/cifar100.pt: 1 images a class, 100 in all" in out
     assert f"submissions/{run_dir.name}/samples.png" in out
-    assert "noise" in errors
+    assert "tiny is a small model" in errors
 
 
 def test_rounds_are_runs_of_their_own_with_seeds_that_count_up(

@@ -20,7 +20,7 @@ from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
 from challenge.generators.images import RealImages, load_real_images
 from challenge.generators.sdxl_turbo import OneStepGenerator
-from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, build_tiny_pipeline
+from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, load_tiny_pipeline, tiny_revision
 from challenge.generators.weights import IMAGES_PREFIX, TRY_TINY, Weights, find_weights
 from challenge.prompts import PromptBook
 
@@ -67,7 +67,7 @@ def load_generator(
 ) -> OneStepGenerator:
     """The model that ``--model`` names, on ``device``, with its UNet in ``dtype``.
 
-    ``vocabulary`` is every prompt of every data set. Only ``tiny`` needs it, for its tokenizers.
+    ``vocabulary`` is read by no model any more: ``tiny`` comes with one of its own.
 
     Raises:
         WeightsError: the model is missing or damaged, or is not one for a single step.
@@ -95,7 +95,7 @@ def _load(
     model: str, device: torch.device, dtype: torch.dtype, vocabulary: Sequence[str]
 ) -> tuple[StableDiffusionXLPipeline, Weights | None]:
     if model == "tiny":
-        return build_tiny_pipeline(vocabulary).to(device=device, dtype=dtype), None
+        return load_tiny_pipeline().to(device=device, dtype=dtype), None
     weights = find_weights(model)
     return load_pipeline(weights, dtype).to(device), weights
 
@@ -107,7 +107,7 @@ def describe(
     return GeneratorDescription(
         model=model,
         source=weights.source if weights else TINY_SOURCE,
-        revision=weights.revision if weights else None,
+        revision=weights.revision if weights else tiny_revision(),
         dtype=str(pipe.unet.dtype).removeprefix("torch."),
         device=str(pipe.device),
         note=late_start_note(pipe) if weights else TINY_NOTE,

@@ -1,154 +1,162 @@
-"""``--model tiny``: an SDXL-shaped pipeline of two million random weights, made in a moment.
+"""``--model tiny``: a small one-step generator in SDXL's clothes that comes with the program.
 
-It has every part that SDXL-Turbo has (two tokenizers and text encoders, a UNet with size
-conditioning, a VAE), so a run with it takes the same way as a real one, on any CPU and without a
-download. Its weights are random for now and its pictures are noise; ``TINY_NOTE`` tells the user.
+It has every part that SDXL-Turbo has, so a run with it takes the same way as a real one, on any CPU
+and without a download. ``challenge/embedded_training`` made its weights from the public training
+images of CIFAR-100 and Tiny-ImageNet; what it is good for says the card in ``tiny_model/``.
 
-It paints at the target's own size: 32 or 64 pixels are 16 or 32 latents a side.
+It paints at the target's own size, 32 or 64 pixels. Its tokenizers know a fixed vocabulary and
+every byte, so any prompt can be read, and a prompt has the same tokens in every run.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
+from diffusers import StableDiffusionXLPipeline
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from challenge.errors import WeightsError
+from challenge.generators.tiny_networks import (
+    PROMPT_TOKENS,
+    build_unet,
+    build_vae,
+    noise_scheduler,
+    text_config,
 )
 
-TINY_SEED = 0
-TINY_SOURCE = f"built in, random weights of seed {TINY_SEED}"
-TINY_NOTE = "tiny is untrained: its pictures are noise, good for trying out a run and nothing else"
-
+TINY_MODEL_DIR = Path(__file__).resolve().parent / "tiny_model"
+CHECKSUMS_FILE = "SHA256SUMS"  # as sha256sum writes it
+WEIGHTS_FILE = "weights.safetensors"
+VOCABULARY_FILE = "vocabulary.json"
+TINY_SOURCE = "built in (challenge/generators/tiny_model)"
+TINY_NOTE = (
+    "tiny is a small model trained on the training images of CIFAR-100: it draws those classes "
+    "coarsely, and has not learnt Tiny-ImageNet's yet"
+)
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-PROMPT_TOKENS = 77
-VOCABULARY_SIZE = 4096  # fixed, so that the random weights do not depend on the prompts
-TEXT_WIDTH, TEXT_2_WIDTH, POOLED_WIDTH = 32, 64, 64
-SIZE_WIDTH = 16  # of each of the six numbers of the size conditioning
+GET_AGAIN = "install the program again, or check its files out again"
 
 
-def build_tiny_pipeline(texts: Iterable[str]) -> StableDiffusionXLPipeline:
-    """The pipeline in float32 on the CPU, with tokenizers that know the words of ``texts``.
+@dataclass(frozen=True)
+class Vocabulary:
+    """A byte-pair vocabulary of CLIP's kind: token ids, and merges by rank."""
 
-    The same texts in any order give the same pipeline. Hand in the prompts of every data set, so
-    that a prompt's tokens do not depend on which set is run. Torch's global rng is left alone.
+    token_ids: dict[str, int]
+    merges: list[tuple[str, str]]
+
+    def tokenizer(self, pad_token: str) -> CLIPTokenizer:
+        """The tokenizer; SDXL's first one pads with the end token, its second with ``!``."""
+        return CLIPTokenizer(
+            self.token_ids,
+            self.merges,  # type: ignore[arg-type]  # annotated as strings, but pairs is what it takes
+            pad_token=pad_token,
+            model_max_length=PROMPT_TOKENS,
+        )
+
+    def to_json(self) -> str:
+        """One merge a line, so that a change of the file can be read."""
+        return json.dumps({"token_ids": self.token_ids, "merges": self.merges}, indent=0)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        """What ``to_json`` wrote."""
+        content = json.loads(text)
+        return cls(content["token_ids"], [(left, right) for left, right in content["merges"]])
+
+
+def load_tiny_pipeline(folder: Path = TINY_MODEL_DIR) -> StableDiffusionXLPipeline:
+    """The pipeline in float32 on the CPU, from files whose checksums were found right.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or does not fit the networks.
     """
-    token_ids, merges = train_tokenizer(texts)
+    verify_checksums(folder)
+    pipe = build_pipeline(Vocabulary.from_json((folder / VOCABULARY_FILE).read_text("utf-8")))
+    fill(pipe, folder / WEIGHTS_FILE)
+    return pipe
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare each file that SHA256SUMS names with its checksum.
+
+    Raises:
+        WeightsError: one is missing or differs.
+    """
+    try:
+        lines = (folder / CHECKSUMS_FILE).read_text("utf-8").splitlines()
+        for line in lines:
+            expected, _, name = line.partition("  ")
+            with (folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != expected:
+                raise WeightsError(
+                    f"{folder / name} is damaged: its sha256 is {found[:12]}..., "
+                    f"expected {expected[:12]}...; {GET_AGAIN}"
+                )
+    except OSError as error:
+        raise WeightsError(
+            f"{error.filename} cannot be read ({error.strerror}); {GET_AGAIN}"
+        ) from error
+
+
+def tiny_revision(folder: Path = TINY_MODEL_DIR) -> str:
+    """What records name the weights by: the start of their checksum."""
+    sums = (folder / CHECKSUMS_FILE).read_text("utf-8").splitlines()
+    (checksum,) = (line.split()[0] for line in sums if line.endswith(WEIGHTS_FILE))
+    return checksum[:12]
+
+
+def build_pipeline(vocabulary: Vocabulary) -> StableDiffusionXLPipeline:
+    """The pipeline with weights that nothing was put into yet; torch's global rng is left alone."""
+    ids = vocabulary.token_ids
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(TINY_SEED)
         pipe = StableDiffusionXLPipeline(
-            vae=_vae(),
-            text_encoder=CLIPTextModel(_text_config(TEXT_WIDTH, token_ids)),
-            text_encoder_2=CLIPTextModelWithProjection(_text_config(TEXT_2_WIDTH, token_ids)),
-            tokenizer=_tokenizer(token_ids, merges, pad_token=EOS),
-            tokenizer_2=_tokenizer(token_ids, merges, pad_token="!"),
-            unet=_unet(),
-            scheduler=_noise_scheduler(),
+            vae=build_vae(),
+            text_encoder=CLIPTextModel(text_config(ids[BOS], ids[EOS])),
+            text_encoder_2=CLIPTextModelWithProjection(text_config(ids[BOS], ids[EOS])),
+            tokenizer=vocabulary.tokenizer(pad_token=EOS),
+            tokenizer_2=vocabulary.tokenizer(pad_token="!"),
+            unet=build_unet(),
+            scheduler=noise_scheduler(),
             add_watermarker=False,
         )
-    for network in (pipe.vae, pipe.text_encoder, pipe.text_encoder_2, pipe.unet):
+    for network in networks(pipe).values():
         network.eval()
     return pipe
 
 
-def train_tokenizer(texts: Iterable[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """CLIP's kind of byte-pair vocabulary, learnt from ``texts``: token ids, and merges by rank.
+def networks(pipe: StableDiffusionXLPipeline) -> dict[str, nn.Module]:
+    """The four networks by the names that their tensors begin with in the weights file."""
+    names = ("unet", "vae", "text_encoder", "text_encoder_2")
+    return {name: getattr(pipe, name) for name in names}
 
-    As CLIP's it holds every byte, so it reads any other text too, in more tokens. The trainer is
-    given all single symbols as special tokens: left to itself it numbers them in the order of a
-    hash table, and so breaks ties between merges in another way in each process.
+
+def fill(pipe: StableDiffusionXLPipeline, path: Path) -> None:
+    """Put the file's tensors (float16) into the networks (float32), each in its place.
+
+    Raises:
+        WeightsError: the file is no safetensors file, or a tensor is missing, left over or of
+            another shape.
     """
-    alphabet = sorted(ByteLevel.alphabet())
-    trainer = BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
-        special_tokens=[*alphabet, *(f"{symbol}</w>" for symbol in alphabet), BOS, EOS],
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    backend = CLIPTokenizer().backend_tokenizer  # splits words and lowers capitals as CLIP does
-    backend.train_from_iterator(sorted(set(texts)), trainer)
-    model = json.loads(backend.to_str())["model"]
-    return model["vocab"], [(left, right) for left, right in model["merges"]]
+    try:
+        tensors = load_file(path)
+        for name, network in networks(pipe).items():
+            network.load_state_dict(_pop_network(tensors, name))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{path} does not fit the embedded model: {reason}; {GET_AGAIN}"
+        ) from error
+    if tensors:
+        raise WeightsError(f"{path} holds {min(tensors)}, which no network has; {GET_AGAIN}")
 
 
-def _tokenizer(
-    token_ids: dict[str, int], merges: list[tuple[str, str]], pad_token: str
-) -> CLIPTokenizer:
-    return CLIPTokenizer(
-        token_ids,
-        merges,  # type: ignore[arg-type]  # annotated as strings, but pairs is what it takes
-        pad_token=pad_token,
-        model_max_length=PROMPT_TOKENS,
-    )
-
-
-def _text_config(width: int, token_ids: dict[str, int]) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=VOCABULARY_SIZE,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        projection_dim=POOLED_WIDTH,
-        max_position_embeddings=PROMPT_TOKENS,
-        bos_token_id=token_ids[BOS],
-        eos_token_id=token_ids[EOS],
-        pad_token_id=token_ids[EOS],
-        initializer_factor=3.0,  # at 1.0 the prompt moves no pixel by more than 4 percent
-    )
-
-
-def _unet() -> UNet2DConditionModel:
-    """0.11 GFLOP an image at 32 pixels; the two inner levels read the prompt."""
-    return UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(32, 32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        norm_num_groups=8,
-        attention_head_dim=(2, 2, 4),  # diffusers' name for the number of heads
-        use_linear_projection=True,
-        cross_attention_dim=TEXT_WIDTH + TEXT_2_WIDTH,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=SIZE_WIDTH,
-        projection_class_embeddings_input_dim=POOLED_WIDTH + 6 * SIZE_WIDTH,
-    )
-
-
-def _vae() -> AutoencoderKL:
-    """Two pixels a latent, and no attention, which would cost most of the decoding."""
-    return AutoencoderKL(
-        block_out_channels=(16, 16),
-        down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
-        up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=32,
-        force_upcast=False,
-    )
-
-
-def _noise_scheduler() -> EulerDiscreteScheduler:
-    """SDXL-Turbo's schedule, but for a UNet that predicts the image itself.
-
-    One step from an epsilon prediction multiplies its error by sigma, 14.6: too much for a model
-    of this size to learn its way around.
-    """
-    return EulerDiscreteScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        timestep_spacing="trailing",
-        prediction_type="sample",
-    )
+def _pop_network(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Take out the tensors of one network, without the prefix."""
+    mine = [key for key in tensors if key.startswith(f"{name}.")]
+    return {key.removeprefix(f"{name}."): tensors.pop(key) for key in mine}

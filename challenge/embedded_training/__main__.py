@@ -1,0 +1,59 @@
+"""Trains the embedded model from the public training images, in one command.
+
+    python -m challenge.embedded_training --data data --out submissions/embedded
+    python -m challenge.embedded_training --data data --out submissions/embedded  # killed? goes on
+    python -m challenge.embedded_training --data data --out submissions/embedded --export-now
+
+``OUT/model/`` is then what lies in ``challenge/generators/tiny_model/``; ``log.jsonl`` is the
+learning curve, ``samples_*.png`` show every class. No test set is read.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import tyro
+
+from challenge.embedded_training.settings import TrainingSettings
+from challenge.environment import let_waiting_threads_sleep
+from challenge.errors import ChallengeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all stages and write the model; returns the exit code."""
+    let_waiting_threads_sleep()
+    try:
+        _run(
+            tyro.cli(
+                TrainingSettings,
+                args=arguments,
+                prog="python -m challenge.embedded_training",
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+        )
+    except ChallengeError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _run(settings: TrainingSettings) -> None:
+    """Import torch only now, so that ``--help`` answers at once."""
+    from challenge.embedded_training.export import export_model
+    from challenge.embedded_training.samples import write_samples
+    from challenge.embedded_training.stages import TrainingRun
+    from challenge.environment import resolve_device
+    from challenge.generators.loading import quiet_libraries
+
+    run = TrainingRun.open(settings, resolve_device(settings.device), time.monotonic)
+    with quiet_libraries():
+        model = run.train()
+        export_model(model, settings, settings.out / "model")
+        for book in run.books:
+            write_samples(model.pipe, book, settings.out / f"samples_{book.dataset}.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

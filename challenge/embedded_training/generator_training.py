@@ -1,0 +1,241 @@
+"""Train the UNet by drifting: the long stage, which can be killed and goes on from a checkpoint.
+
+A step makes 16 images of each of 8 classes of one data set and pulls their latents and features
+towards those of 48 real images of the same classes. What is shipped is a moving average of the
+weights.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from challenge.embedded_training.drifting import drifting_loss
+from challenge.embedded_training.feature_network import FeatureNetwork, Features
+from challenge.embedded_training.master_weights import MasterWeights, learning_rate_factor
+from challenge.embedded_training.prompt_pool import PROMPTS_PER_CLASS, PromptPool
+from challenge.embedded_training.real_features import RealFeatures, run_frozen
+from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.training_log import Clock, TrainingLog
+from challenge.generators.one_step import OneStep
+from challenge.generators.tiny_networks import LATENT_CHANNELS
+
+LONGEST_AVERAGE = 0.998  # the moving average looks back over so much: 500 steps
+FLAT_SHARE = 0.75
+REPORT_PER_CLASS = 8
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the UNet learns one data set from."""
+
+    name: str
+    latent_side: int
+    judge: FeatureNetwork
+    real: RealFeatures
+    prompts: PromptPool
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data set."""
+        return len(self.prompts.pooled)
+
+
+class LessonPlan:
+    """Which data set a step learns from; a lesson is prepared when its first step comes."""
+
+    def __init__(self, prepare: Sequence[Callable[[], Lesson]], first_alone: int) -> None:
+        self._prepare, self._first_alone = prepare, first_alone
+        self._prepared: dict[int, Lesson] = {}
+
+    def at(self, step: int) -> Lesson:
+        """The first data set alone for ``first_alone`` steps, then each in its turn."""
+        index = 0 if step < self._first_alone else step % len(self._prepare)
+        if index not in self._prepared:
+            self._prepared[index] = self._prepare[index]()
+        return self._prepared[index]
+
+    @property
+    def begun(self) -> list[Lesson]:
+        """The lessons of the steps so far."""
+        return [lesson for _, lesson in sorted(self._prepared.items())]
+
+
+class GeneratorTraining:
+    """The UNet under training, its average, and the way to save and restore all of it."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        step: OneStep,
+        plan: LessonPlan,
+        settings: TrainingSettings,
+        device: torch.device,
+    ) -> None:
+        unet.set_attn_processor(AttnProcessor())  # torch's own is slow backwards on a CPU
+        self._weights = MasterWeights(unet.to(device), settings.learning_rate)
+        self.average: UNet2DConditionModel = copy.deepcopy(unet).eval().requires_grad_(False)
+        self._one_step, self.plan, self._settings = step, plan, settings
+        self._device = device
+        self._rng = torch.Generator().manual_seed(settings.seed)
+        self.steps_done = 0
+
+    def step(self) -> dict[str, float]:
+        """One step; returns what to log of it."""
+        lesson = self.plan.at(self.steps_done)
+        loss, cross_entropy = self._losses(lesson)
+        early = self.steps_done < self._settings.early_steps
+        weight = self._settings.early_class_weight if early else self._settings.class_weight
+        (loss + weight * cross_entropy).backward()  # type: ignore[no-untyped-call]
+        factor = learning_rate_factor(self.steps_done, self._settings.generator_steps, FLAT_SHARE)
+        norm = self._weights.step(factor)
+        self.steps_done += 1
+        self._update_average()
+        return {
+            f"drift_{lesson.name}": float(loss.detach()),
+            f"cross_entropy_{lesson.name}": float(cross_entropy.detach()),
+            "gradient": norm,
+        }
+
+    def _losses(self, lesson: Lesson) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        settings, rng = self._settings, self._rng
+        classes = min(settings.classes_per_step, lesson.num_classes)
+        drawn = torch.randperm(lesson.num_classes, generator=rng)[:classes]
+        real = lesson.real.draw(drawn, settings.real_per_class, rng)
+        labels = drawn.repeat_interleave(settings.made_per_class)
+        latents = self._paint(self._weights.working, lesson, labels)
+        made = lesson.judge.features(latents.to(torch.bfloat16))._replace(latents=latents)
+        logits = lesson.judge.classify(made).float()
+        cross_entropy = F.cross_entropy(logits, labels.to(self._device), label_smoothing=0.1)
+        return compare(made, real, classes), cross_entropy
+
+    def _paint(
+        self, unet: UNet2DConditionModel, lesson: Lesson, labels: Tensor
+    ) -> Float[Tensor, "B latent h w"]:
+        shape = (len(labels), LATENT_CHANNELS, lesson.latent_side, lesson.latent_side)
+        noise = torch.randn(shape, generator=self._rng).to(self._device)
+        prompts = torch.randint(PROMPTS_PER_CLASS, (len(labels),), generator=self._rng)
+        return lesson.prompts.paint(unet, self._one_step, labels, noise, prompts)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        keep = min(LONGEST_AVERAGE, (self.steps_done + 1) / (self.steps_done + 10))
+        for average, master in zip(
+            self.average.parameters(), self._weights.master.parameters(), strict=True
+        ):
+            average.lerp_(master, 1 - keep)
+
+    @torch.no_grad()
+    def measure(self, lesson: Lesson) -> dict[str, float]:
+        """How the average does: images recognised by the judge, and spread within the classes.
+
+        The spreads are shares of the real images' own, in features and in latents. An average that
+        is recognised but narrow has collapsed onto few images.
+        """
+        labels = torch.arange(lesson.num_classes).repeat_interleave(REPORT_PER_CLASS)
+        unet = copy.deepcopy(self.average).to(torch.bfloat16)
+        painted = [self._paint(unet, lesson, some) for some in torch.split(labels, 200)]
+        made = [run_frozen(lesson.judge, latents) for latents in painted]
+        logits = torch.cat([lesson.judge.classify(some) for some in made])
+        right = (logits.argmax(1).cpu() == labels).float().mean()
+        real = lesson.real.draw(torch.arange(lesson.num_classes), REPORT_PER_CLASS, self._rng)
+        values = {"recognised": float(right)}
+        for name, index in (("feature_spread", 2), ("latent_spread", 0)):
+            spread = _spread(torch.cat([some[index] for some in made]))
+            values[name] = spread / _spread(real[index])
+        return {f"{name}_{lesson.name}": value for name, value in values.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on as if nothing had happened."""
+        return {
+            **self._weights.state(),
+            "average": self.average.state_dict(),
+            "steps_done": self.steps_done,
+            "rng": self._rng.get_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self._weights.load_state(state)
+        self.average.load_state_dict(state["average"])
+        self.steps_done = state["steps_done"]
+        self._rng.set_state(state["rng"])
+
+
+def compare(made: Features, real: Features, classes: int) -> Float[Tensor, ""]:
+    """Drifting losses within each class: of latents and features, whole and place by place."""
+    parts = (
+        (made.latents.flatten(2).transpose(1, 2), real.latents.flatten(2).transpose(1, 2)),
+        (made.middle, real.middle),
+        (made.last, real.last),
+    )
+    losses = []
+    for ours, theirs in (tuple(_by_class(part, classes) for part in pair) for pair in parts):
+        losses.append(drifting_loss(ours.flatten(2), theirs.flatten(2)))
+        losses.append(drifting_loss(_by_place(ours), _by_place(theirs)))
+    made_means, real_means = (_by_class(part.last, classes).mean(2) for part in (made, real))
+    losses.append(drifting_loss(made_means, real_means))
+    return torch.stack(losses).sum()
+
+
+def _by_class(
+    features: Float[Tensor, "B places width"], classes: int
+) -> Float[Tensor, "classes n places width"]:
+    """Split a batch that comes class after class; float32."""
+    return features.float().view(classes, -1, *features.shape[1:])
+
+
+def _by_place(
+    features: Float[Tensor, "classes n places width"],
+) -> Float[Tensor, "groups n width"]:
+    """Each place of the pictures of a class as a group of its own."""
+    return features.transpose(1, 2).flatten(0, 1)
+
+
+def _spread(features: Tensor) -> float:
+    """Mean standard deviation within the classes, of images that come class after class."""
+    return float(features.float().reshape(-1, REPORT_PER_CLASS, features[0].numel()).std(1).mean())
+
+
+def train_generator(
+    training: GeneratorTraining,
+    settings: TrainingSettings,
+    checkpoint: Path,
+    *,
+    clock: Clock,
+    log: TrainingLog,
+) -> None:
+    """Run to the last step from wherever the checkpoint left off, saving now and then.
+
+    With ``export_now`` no step is made and the checkpoint is only read, so another process may be
+    training on it.
+    """
+    if checkpoint.is_file():
+        training.load_state(torch.load(checkpoint, weights_only=True))
+    if settings.export_now:
+        return
+    saved_s = clock()
+    while training.steps_done < settings.generator_steps:
+        values = training.step()
+        log.tell(training.steps_done, settings.generator_steps, **values)
+        if clock() - saved_s >= settings.save_every_s:
+            save_checkpoint(training.state(), checkpoint)
+            for lesson in training.plan.begun:
+                log.result(step=training.steps_done, **training.measure(lesson))
+            saved_s = clock()
+    save_checkpoint(training.state(), checkpoint)
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Replace the checkpoint at once, so that a kill leaves the old or the new one."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    unfinished.replace(path)

@@ -1,0 +1,59 @@
+"""What can be set of a training run; the defaults are the recipe of the shipped weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from challenge.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Train the embedded model from the public training images; goes on where it was stopped."""
+
+    data: Path
+    """Folder with cifar-100-python/ and tiny-imagenet-200/."""
+    out: Path
+    """Folder for checkpoints, logs, samples and the finished model; may hold an earlier run."""
+    seed: int = 0
+    """Seed of initialisation, data order, noise and prompts."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    feature_steps: int = 3500
+    """Steps of each of the two feature networks (128 images a step)."""
+    text_steps: int = 500
+    """Steps of the text encoders (128 prompts a step)."""
+    vae_steps: int = 6000
+    """Steps of the decoder, and of the encoder (32 squares of 16x16 pixels a step)."""
+    generator_steps: int = 30000
+    """Steps of the UNet (128 images a step)."""
+    cifar_only_steps: int = 4000
+    """The first of them, on CIFAR-100 alone; after them the data sets take turns."""
+    learning_rate: float = 1e-3
+    """Of the UNet; it falls to a twentieth over the last quarter of the steps."""
+    early_steps: int = 750
+    """Steps in which the classes are learnt roughly, with the next weight."""
+    early_class_weight: float = 0.2
+    """Weight of the feature network's cross-entropy beside the drifting losses, early."""
+    class_weight: float = 0.05
+    """The same, later: more of it makes the pictures of a class alike."""
+    classes_per_step: int = 8
+    """Classes in a step of the UNet."""
+    made_per_class: int = 16
+    """Images made of each of them."""
+    real_per_class: int = 48
+    """Real images of each of them that those are compared with."""
+    export_now: bool = False
+    """Train the UNet no further: write the model as the last checkpoint has it."""
+    save_every_s: float = 120.0
+    """Seconds between checkpoints of the UNet; a killed run loses no more than these."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be."""
+        for name in ("feature_steps", "text_steps", "vae_steps", "generator_steps"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} {getattr(self, name)} is too few; give at least 1")
+        for name in ("classes_per_step", "made_per_class", "real_per_class"):
+            if getattr(self, name) < 2:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} {getattr(self, name)} is too few; give at least 2")

@@ -1,0 +1,189 @@
+"""The stages of a training run, each kept in a file: what is there is not made again.
+
+latents.pt           the linear map of 4x4 pixels to latents
+text.pt              the text encoders; vocabulary.json beside it
+vae.pt               encoder and decoder
+features_NAME.pt     a feature network for each data set
+generator.pt         the UNet's training, saved every two minutes
+model/, samples_NAME.png   what comes out
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+
+from challenge.embedded_training.feature_network import FeatureNetwork, freeze
+from challenge.embedded_training.feature_training import train_feature_network
+from challenge.embedded_training.generator_training import (
+    GeneratorTraining,
+    Lesson,
+    LessonPlan,
+    save_checkpoint,
+    train_generator,
+)
+from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.prompt_pool import PromptPool
+from challenge.embedded_training.real_features import RealFeatures
+from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.text_training import learn_vocabulary, train_text_encoders
+from challenge.embedded_training.training_images import TrainingImages, load_training_images
+from challenge.embedded_training.training_log import Clock, TrainingLog
+from challenge.embedded_training.vae_training import train_vae
+from challenge.embedded_training.wording import all_texts
+from challenge.generators.one_step import only_step
+from challenge.generators.tiny import VOCABULARY_FILE, Vocabulary, build_pipeline
+from challenge.generators.tiny_networks import LATENT_PIXELS
+from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.seeds import derive_seed
+from challenge.spec import DATASETS
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a run comes to."""
+
+    pipe: StableDiffusionXLPipeline
+    vocabulary: Vocabulary
+    generator_steps: int
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One run in ``settings.out``: its inputs, and the stages that make the pipeline's networks."""
+
+    settings: TrainingSettings
+    device: torch.device
+    data: list[TrainingImages]
+    books: list[PromptBook]
+    clock: Clock
+    log: TrainingLog
+
+    @classmethod
+    def open(cls, settings: TrainingSettings, device: torch.device, clock: Clock) -> "TrainingRun":
+        """Read the training images and the prompt books.
+
+        Raises:
+            DataError: a data set is missing or damaged.
+        """
+        settings.out.mkdir(parents=True, exist_ok=True)
+        books = [load_prompt_book(spec, find_prompts_dir(None)) for spec in DATASETS.values()]
+        data = [
+            load_training_images(spec, settings.data, settings.seed) for spec in DATASETS.values()
+        ]
+        log = TrainingLog(settings.out / "log.jsonl", clock)
+        return cls(settings, device, data, books, clock, log)
+
+    def train(self) -> TrainedModel:
+        """All stages in turn."""
+        vocabulary = self._vocabulary()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed("weights"))
+            pipe = build_pipeline(vocabulary)
+            latents = self._latents()
+            self._text(pipe)
+            self._vae(pipe, latents)
+            generator_steps = self._generator(pipe, latents)
+        return TrainedModel(pipe, vocabulary, generator_steps)
+
+    def _seed(self, *what: str) -> int:
+        return derive_seed(self.settings.seed, "embedded training", *what)
+
+    def _rng(self, *what: str) -> torch.Generator:
+        return torch.Generator().manual_seed(self._seed(*what))
+
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """What stands in the file of a finished stage; else what ``make`` makes, kept there."""
+        path = self.settings.out / f"{name}.pt"
+        if not path.is_file():
+            with self.log.stage(name):
+                save_checkpoint(make(), path)
+        return torch.load(path, weights_only=True)
+
+    def _vocabulary(self) -> Vocabulary:
+        path = self.settings.out / VOCABULARY_FILE
+        if not path.is_file():
+            path.write_text(learn_vocabulary(all_texts(self.books)).to_json() + "\n", "utf-8")
+        return Vocabulary.from_json(path.read_text("utf-8"))
+
+    def _latents(self) -> PatchLatents:
+        images = [real.train.flatten(0, 1) for real in self.data]
+        make = lambda: PatchLatents.fit(images, self._rng("latents")).state()  # noqa: E731
+        return PatchLatents(**self._kept("latents", make))
+
+    def _text(self, pipe: StableDiffusionXLPipeline) -> None:
+        encoders = {"first": pipe.text_encoder, "second": pipe.text_encoder_2}
+
+        def make() -> dict[str, Any]:
+            train_text_encoders(
+                pipe, self.books, self.settings.text_steps, seed=self._seed("text"), log=self.log
+            )
+            return {name: encoder.state_dict() for name, encoder in encoders.items()}
+
+        for name, state in self._kept("text", make).items():
+            encoders[name].load_state_dict(state)
+
+    def _vae(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> None:
+        def make() -> dict[str, Any]:
+            train_vae(
+                pipe.vae,
+                self.data,
+                latents,
+                self.settings.vae_steps,
+                rng=self._rng("vae"),
+                device=self.device,
+                log=self.log,
+            )
+            state: dict[str, Any] = pipe.vae.state_dict()
+            return state
+
+        pipe.vae.load_state_dict(self._kept("vae", make))
+
+    def _plan(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> LessonPlan:
+        first = self.data[0]
+
+        def prepare(real: TrainingImages, book: PromptBook) -> Lesson:
+            start = None if real is first else self._feature_network(first, latents, None)
+            judge = freeze(self._feature_network(real, latents, start))
+            name, size = real.spec.name, real.spec.image_size
+            features = RealFeatures.of(real, judge, latents, self.device)
+            seed = self._seed("prompts", name)
+            prompts = PromptPool.of(pipe, book, size, seed, self.device)
+            return Lesson(name, size // LATENT_PIXELS, judge, features, prompts)
+
+        return LessonPlan(
+            [partial(prepare, *each) for each in zip(self.data, self.books, strict=True)],
+            self.settings.cifar_only_steps,
+        )
+
+    def _feature_network(
+        self, real: TrainingImages, latents: PatchLatents, start: FeatureNetwork | None
+    ) -> FeatureNetwork:
+        def make() -> dict[str, Any]:
+            network = train_feature_network(
+                real,
+                latents,
+                self.settings.feature_steps,
+                start=start,
+                rng=self._rng("features", real.spec.name),
+                device=self.device,
+                log=self.log,
+            )
+            return network.state_dict()
+
+        network = FeatureNetwork(real.spec).to(self.device)
+        network.load_state_dict(self._kept(f"features_{real.spec.name}", make))
+        return network
+
+    def _generator(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> int:
+        step = only_step(pipe.scheduler, self.device)
+        plan = self._plan(pipe, latents)
+        training = GeneratorTraining(pipe.unet, step, plan, self.settings, self.device)
+        checkpoint = self.settings.out / "generator.pt"
+        with self.log.stage("generator"):
+            train_generator(training, self.settings, checkpoint, clock=self.clock, log=self.log)
+        pipe.unet.load_state_dict(training.average.state_dict())
+        return training.steps_done

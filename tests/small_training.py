@@ -1,0 +1,46 @@
+"""A training run of the embedded model on a few random images of three classes, for tests."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.training_images import TrainingImages
+from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.spec import DATASETS
+
+CLASSES = 3
+PER_CLASS = 12
+
+
+def small_settings(out: Path) -> TrainingSettings:
+    return TrainingSettings(
+        data=Path("data"),
+        out=out,
+        feature_steps=1,
+        text_steps=1,
+        vae_steps=1,
+        generator_steps=4,
+        cifar_only_steps=2,
+        classes_per_step=2,
+        made_per_class=3,
+        real_per_class=4,
+    )
+
+
+def small_data() -> list[TrainingImages]:
+    rng = torch.Generator().manual_seed(0)
+    data = []
+    for spec in DATASETS.values():
+        shape = (CLASSES, PER_CLASS, *spec.image_shape)
+        images = torch.randint(0, 256, shape, generator=rng).to(torch.uint8)
+        data.append(
+            TrainingImages(replace(spec, num_classes=CLASSES), images[:, 2:], images[:, :2])
+        )
+    return data
+
+
+def small_books() -> list[PromptBook]:
+    books = [load_prompt_book(spec, find_prompts_dir(None)) for spec in DATASETS.values()]
+    return [replace(book, classes=book.classes[:CLASSES]) for book in books]

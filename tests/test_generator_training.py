@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FakeClock
+from small_training import small_books, small_data, small_settings
+
+from challenge.embedded_training.feature_network import FeatureNetwork, Features, freeze
+from challenge.embedded_training.generator_training import (
+    GeneratorTraining,
+    Lesson,
+    LessonPlan,
+    compare,
+    save_checkpoint,
+    train_generator,
+)
+from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.prompt_pool import PromptPool
+from challenge.embedded_training.real_features import RealFeatures
+from challenge.embedded_training.training_log import TrainingLog
+from challenge.generators.one_step import only_step
+from challenge.generators.tiny import load_tiny_pipeline
+from challenge.generators.tiny_networks import LATENT_PIXELS
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def lesson() -> Lesson:
+    """CIFAR-100's three classes, judged by a feature network of random weights."""
+    real, book = small_data()[0], small_books()[0]
+    rng = torch.Generator().manual_seed(0)
+    latents = PatchLatents.fit([real.train.flatten(0, 1)], rng)
+    torch.manual_seed(0)
+    judge = freeze(FeatureNetwork(real.spec))
+    prompts = PromptPool.of(load_tiny_pipeline(), book, real.spec.image_size, 0, CPU)
+    features = RealFeatures.of(real, judge, latents, CPU)
+    return Lesson("cifar100", real.spec.image_size // LATENT_PIXELS, judge, features, prompts)
+
+
+def new_training(lesson: Lesson, out: Path) -> GeneratorTraining:
+    pipe = load_tiny_pipeline()
+    plan = LessonPlan([lambda: lesson], first_alone=0)
+    return GeneratorTraining(
+        pipe.unet, only_step(pipe.scheduler, CPU), plan, small_settings(out), CPU
+    )
+
+
+def test_a_killed_training_goes_on_bit_for_bit(lesson: Lesson, tmp_path: Path) -> None:
+    whole = new_training(lesson, tmp_path)
+    for _ in range(4):
+        whole.step()
+    killed = new_training(lesson, tmp_path)
+    killed.step()
+    save_checkpoint(killed.state(), tmp_path / "generator.pt")
+    del killed
+
+    resumed = new_training(lesson, tmp_path)
+    clock = FakeClock()
+    log = TrainingLog(tmp_path / "log.jsonl", clock)
+    checkpoint = tmp_path / "generator.pt"
+    train_generator(resumed, small_settings(tmp_path), checkpoint, clock=clock, log=log)
+    assert resumed.steps_done == 4
+    for ours, theirs in zip(resumed.average.parameters(), whole.average.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_step_changes_the_weights_and_the_average_follows(lesson: Lesson, tmp_path: Path) -> None:
+    training = new_training(lesson, tmp_path)
+    before = [parameter.clone() for parameter in training.average.parameters()]
+    values = training.step()
+    after = list(training.average.parameters())
+    changed = [not torch.equal(*pair) for pair in zip(before, after, strict=True)]
+    assert sum(changed) > 0.9 * len(changed)
+    assert values["drift_cifar100"] > 0
+    assert values["gradient"] > 0
+
+
+def test_the_measures_are_shares(lesson: Lesson, tmp_path: Path) -> None:
+    measures = new_training(lesson, tmp_path).measure(lesson)
+    assert measures.keys() == {
+        "recognised_cifar100",
+        "feature_spread_cifar100",
+        "latent_spread_cifar100",
+    }
+    assert 0 <= measures["recognised_cifar100"] <= 1
+    assert 0 < measures["latent_spread_cifar100"] < 3
+
+
+def test_the_second_data_set_is_prepared_when_its_first_step_comes(lesson: Lesson) -> None:
+    prepared = []
+
+    def prepare(name: str) -> Lesson:
+        prepared.append(name)
+        return lesson
+
+    plan = LessonPlan([lambda: prepare("first"), lambda: prepare("second")], first_alone=2)
+    for step in (0, 1):
+        plan.at(step)
+    assert prepared == ["first"]
+    for step in (2, 3, 4, 5):
+        plan.at(step)
+    assert prepared == ["first", "second"]
+    assert len(plan.begun) == 2
+
+
+def test_each_class_is_compared_with_its_own_real_images() -> None:
+    rng = torch.Generator().manual_seed(0)
+
+    def features(count: int, offsets: list[float]) -> Features:
+        """Two classes of so many images, each about an offset of its own."""
+        offset = torch.tensor(offsets).repeat_interleave(count)[:, None, None]
+        middle = torch.randn(2 * count, 16, 4, generator=rng) + offset
+        return Features(middle.transpose(1, 2).reshape(-1, 4, 4, 4), middle, middle)
+
+    real = features(12, [-5.0, 5.0])
+    exchanged = features(6, [5.0, -5.0])
+    last = exchanged.last.clone().requires_grad_(True)
+    compare(exchanged._replace(last=last), real, 2).backward()  # type: ignore[no-untyped-call]
+    assert last.grad is not None
+    first, second = last.grad.view(2, 6, 16, 4).mean(dim=(1, 2, 3)).tolist()
+    assert first > 0 > second  # down the gradient is towards the class's own

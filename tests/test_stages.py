@@ -1,0 +1,101 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FakeClock
+from small_training import small_books, small_data, small_settings
+from torch import Tensor
+
+from challenge.embedded_training.export import export_model
+from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.stages import TrainingRun
+from challenge.embedded_training.training_log import TrainingLog
+from challenge.generators.tiny import load_tiny_pipeline, networks
+
+STAGES = {"text", "vae", "features_cifar100", "generator", "features_tinyimagenet"}
+
+
+def new_run(settings: TrainingSettings) -> TrainingRun:
+    clock = FakeClock()
+    log = TrainingLog(settings.out / "log.jsonl", clock)
+    cpu = torch.device("cpu")
+    return TrainingRun(settings, cpu, small_data(), small_books(), clock, log)
+
+
+def told_stages(out: Path) -> set[str]:
+    return {json.loads(line)["stage"] for line in (out / "log.jsonl").read_text().splitlines()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
+    """The folder of a whole run, and all weights that came out."""
+    settings = small_settings(tmp_path_factory.mktemp("training"))
+    model = new_run(settings).train()
+    export_model(model, settings, settings.out / "model")
+    weights = {
+        f"{name}.{key}": tensor
+        for name, network in networks(model.pipe).items()
+        for key, tensor in network.state_dict().items()
+    }
+    return settings.out, weights
+
+
+def test_every_stage_is_run_and_told(finished: tuple[Path, dict[str, Tensor]]) -> None:
+    assert told_stages(finished[0]) == STAGES
+
+
+def test_the_exported_model_is_what_was_trained(finished: tuple[Path, dict[str, Tensor]]) -> None:
+    out, weights = finished
+    loaded = networks(load_tiny_pipeline(out / "model"))
+    for name, network in loaded.items():
+        for key, tensor in network.state_dict().items():
+            assert torch.allclose(tensor, weights[f"{name}.{key}"], rtol=1e-3, atol=1e-6)
+
+
+def test_the_record_says_the_recipe_and_no_folder_of_the_machine(
+    finished: tuple[Path, dict[str, Tensor]],
+) -> None:
+    text = (finished[0] / "model" / "training.json").read_text()
+    record = json.loads(text)
+    assert record["settings"]["generator_steps"] == 4
+    assert record["generator_steps_made"] == 4
+    assert record["torch"] == torch.__version__
+    assert str(finished[0]) not in text
+
+
+def test_a_run_that_is_started_again_makes_nothing_anew(
+    finished: tuple[Path, dict[str, Tensor]],
+) -> None:
+    out, weights = finished
+    (out / "log.jsonl").unlink()
+    model = new_run(small_settings(out)).train()
+    for key, tensor in model.pipe.unet.state_dict().items():
+        assert torch.equal(tensor, weights[f"unet.{key}"])
+    assert not (out / "log.jsonl").exists()
+
+
+def test_a_model_can_be_written_before_the_training_is_done(
+    finished: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    out, weights = finished
+    checkpoint = out / "generator.pt"
+    before = checkpoint.read_bytes()
+    settings = replace(small_settings(out), generator_steps=100, export_now=True)
+    model = new_run(settings).train()
+    assert model.generator_steps == 4
+    for key, tensor in model.pipe.unet.state_dict().items():
+        assert torch.equal(tensor, weights[f"unet.{key}"])
+    assert checkpoint.read_bytes() == before
+
+
+def test_weights_that_float16_cannot_hold_are_refused(
+    finished: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    settings = small_settings(finished[0])
+    model = new_run(settings).train()
+    with torch.no_grad():
+        model.pipe.unet.conv_in.bias[0] = 1e6
+    with pytest.raises(ValueError, match=r"unet\.conv_in\.bias is not finite in float16"):
+        export_model(model, settings, tmp_path)
