@@ -108,16 +108,6 @@ def load_prompt_book(
     )
 
 
-def default_vocabulary() -> tuple[str, ...]:
-    """Every prompt of the books that come with the program, whatever ``--prompts-dir`` says.
-
-    What is made from it (the tiny model's tokenizers) is the same in every run.
-    """
-    folder = find_prompts_dir(None)
-    books = (load_prompt_book(spec, folder) for spec in DATASETS.values())
-    return tuple(prompt for book in books for prompt in book.all_prompts())
-
-
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -16,6 +16,7 @@ from challenge.spec import DatasetName
 from challenge.watch import Watch
 
 NO_TIME = "no time for another batch"
+LATE_SHARE = 0.08  # of the time, at its end: from there on a file with nearly all is to stand
 EARLY_SHARE = 0.02  # of the time, beyond the reserve: enough to make more images after all
 CHECKPOINT_SHARE = 0.01  # of the time that the valid files on the way may cost
 HANG_FACTOR, SHORTEST_HANG_S = 20, 20.0  # a batch that takes longer is asked for anew
@@ -172,19 +173,27 @@ class Scheduler:
         """Whether to write a valid file now, on the way.
 
         The first as soon as each class has an image; another when twice as much is made, while
-        they all cost under one per cent of the time and the last one's reserve is untouched. Where
-        that reserve would take more than five per cent of the time, a file of an eighth of its
-        seconds is worth writing too: it tells how much smaller the reserve may be.
+        they all cost under one per cent of the time and the last one's reserve is untouched; one
+        more late in the time, if it costs so little alone, since the last one may fail. Where its
+        reserve would take more than five per cent of the time, a file of an eighth of its seconds
+        is worth writing too: it tells how much smaller the reserve may be.
         """
         images = self.file_plan().ipc * len(self.counts)
-        if images == 0 or self.generated < self._next_file_at:
+        late = self._late_file_is_missing(now_s)
+        if images == 0 or (self.generated < self._next_file_at and not late):
             return False
         if self._generated_in_file == 0:
             return True
         cost_s = self._costs.pack.expected_s(images)
-        cheap = self._files_s + cost_s < CHECKPOINT_SHARE * self.deadline.seconds
+        spent_s = 0.0 if late else self._files_s
+        cheap = spent_s + cost_s < CHECKPOINT_SHARE * self.deadline.seconds
         fits = now_s + cost_s + self._reserve_s(0) < self.deadline.end_s
         return fits and (cheap or self._teaches(now_s, cost_s))
+
+    def _late_file_is_missing(self, now_s: float) -> bool:
+        """Whether little time is left, and the file that stands lacks much of what was made."""
+        late = now_s > self.deadline.end_s - LATE_SHARE * self.deadline.seconds
+        return late and self._generated_in_file < (1 - 2 * LATE_SHARE) * self.generated
 
     def may_go_on(self, now_s: float) -> bool:
         """Whether the last file took so much less than its reserve that there is time for more."""

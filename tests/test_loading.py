@@ -62,7 +62,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 
 def load(model: str | Path, dtype: torch.dtype = torch.float32) -> OneStepGenerator:
-    return load_generator(str(model), device=torch.device("cpu"), dtype=dtype, vocabulary=[])
+    return load_generator(str(model), device=torch.device("cpu"), dtype=dtype)
 
 
 def pictures(generator: OneStepGenerator) -> Tensor:
@@ -90,13 +90,9 @@ def test_a_folder_makes_the_pictures_of_the_pipeline_saved_in_it(
 def test_the_plain_pipeline_is_left_as_diffusers_loads_it(
     folder: Path, pipe: StableDiffusionXLPipeline, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plain = load_plain_pipeline(
-        str(folder), device=torch.device("cpu"), dtype=torch.float32, vocabulary=[]
-    )
+    plain = load_plain_pipeline(str(folder), device=torch.device("cpu"), dtype=torch.float32)
     assert torch.equal(run_pipeline(plain, PROMPTS, SEEDS), run_pipeline(pipe, PROMPTS, SEEDS))
-    half = load_plain_pipeline(
-        str(folder), device=torch.device("cpu"), dtype=torch.float16, vocabulary=[]
-    )
+    half = load_plain_pipeline(str(folder), device=torch.device("cpu"), dtype=torch.float16)
     assert {half.unet.dtype, half.vae.dtype, half.text_encoder.dtype} == {torch.float16}
     assert capfd.readouterr() == ("", "")
 

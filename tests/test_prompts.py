@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from challenge.errors import PromptError
-from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
+from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,12 +85,6 @@ def test_all_prompts_come_in_label_order(book: PromptBook) -> None:
     prompts = book.all_prompts()
     assert len(prompts) == len(book.classes)
     assert [prompts[0], prompts[-1]] == [*book.prompts_for(0), *book.prompts_for(len(prompts) - 1)]
-
-
-def test_the_vocabulary_is_every_prompt_of_both_books() -> None:
-    vocabulary = default_vocabulary()
-    assert len(vocabulary) == 300
-    assert (vocabulary[0], vocabulary[299]) == ("a photo of apple fruit", "a photo of acorn")
 
 
 @pytest.mark.parametrize(

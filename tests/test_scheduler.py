@@ -105,6 +105,23 @@ def test_a_file_is_worth_an_eighth_of_a_large_reserve_that_it_may_make_smaller()
     assert not scheduler.file_is_due(1.0)  # the line is flat now, and the reserve small
 
 
+def test_late_in_the_time_a_file_with_nearly_all_is_to_stand() -> None:
+    scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
+    for _ in range(10):
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
+    scheduler.file_written(100, 0.9)  # no other is cheap beside it
+    for _ in range(5):
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
+    assert not scheduler.file_is_due(91.0)
+    assert scheduler.file_is_due(93.0) is False  # 150 images would cost over one per cent alone
+    scheduler._costs.pack = PackCost()
+    scheduler._costs.pack.observe(100, 0.4)
+    assert not scheduler.file_is_due(91.0)
+    assert scheduler.file_is_due(93.0)
+    scheduler.file_written(150, 0.5)
+    assert not scheduler.file_is_due(94.0)
+
+
 def test_no_file_on_the_way_eats_the_reserve_of_the_last_one() -> None:
     scheduler = make_scheduler(limit_s=100.0, classes=10, batch_size=10, pack_s=0.1)
     scheduler.finished(scheduler.next_batch(0.0), [], 0.1, now_s=0.0)

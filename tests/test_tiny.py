@@ -28,7 +28,7 @@ PROMPTS = list(BOOK.all_prompts())
 
 
 def load_tiny(prompts: list[str] = PROMPTS, dtype: torch.dtype = torch.float32) -> OneStepGenerator:
-    generator = load_generator("tiny", device=torch.device("cpu"), dtype=dtype, vocabulary=())
+    generator = load_generator("tiny", device=torch.device("cpu"), dtype=dtype)
     generator.encode_prompts(prompts)
     return generator
 

@@ -11,7 +11,7 @@ from challenge.clock import RunClock
 from challenge.console import RunView, make_table, results, write_document
 from challenge.errors import OutputError
 from challenge.events import Notice
-from challenge.prompts import default_vocabulary, find_prompts_dir, load_prompt_book
+from challenge.prompts import find_prompts_dir, load_prompt_book
 from challenge.records import SCHEMA_VERSION, explaining_os_errors, require_writable, write_json
 from challenge.settings import BenchmarkSettings
 from challenge.spec import DATASETS
@@ -51,8 +51,7 @@ def _measure(settings: BenchmarkSettings, view: RunView) -> dict[str, Any]:
     dtype = resolve_dtype(settings.dtype, device)
     spec = DATASETS[settings.dataset]
     book = load_prompt_book(spec, find_prompts_dir(None))
-    vocabulary = default_vocabulary()
-    generator = load_generator(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
+    generator = load_generator(settings.model, device=device, dtype=dtype)
     prompts = book.all_prompts()
     generator.encode_prompts(prompts)
     resolution = generator.image_size(spec.image_size)
@@ -67,7 +66,7 @@ def _measure(settings: BenchmarkSettings, view: RunView) -> dict[str, Any]:
     ceiling = measure_ceiling(generator, work)
     rows = sweep(generator, work, ceiling, settings.batch_sizes, settings.seconds_per_row, tell)
     best = best_row(rows)
-    pipe = load_plain_pipeline(settings.model, device=device, dtype=dtype, vocabulary=vocabulary)
+    pipe = load_plain_pipeline(settings.model, device=device, dtype=dtype)
     baselines = compare(
         generator, pipe, work, ceiling, best.batch_size, settings.seconds_per_row, tell
     )

@@ -12,7 +12,7 @@ from challenge.clock import RunClock
 from challenge.environment import device_title, package_versions, resolve_device, resolve_dtype
 from challenge.events import Emit, Notice
 from challenge.guard.handle import Guard
-from challenge.prompts import PromptBook, default_vocabulary, find_prompts_dir, load_prompt_book
+from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import StopRequest
@@ -80,7 +80,6 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
             settings.model,
             device=device,
             dtype=dtype,
-            vocabulary=default_vocabulary(),
             books=tuple(load_books(settings).values()),
             run_seed=settings.seed,
         )

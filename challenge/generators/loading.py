@@ -47,7 +47,6 @@ def open_generator(
     *,
     device: torch.device,
     dtype: torch.dtype,
-    vocabulary: Sequence[str],
     books: Sequence[PromptBook],
     run_seed: int,
 ) -> OneStepGenerator | RealImages:
@@ -59,26 +58,22 @@ def open_generator(
     """
     if model.startswith(IMAGES_PREFIX):
         return load_real_images(model, books, run_seed)
-    return load_generator(model, device=device, dtype=dtype, vocabulary=vocabulary)
+    return load_generator(model, device=device, dtype=dtype)
 
 
-def load_generator(
-    model: str, *, device: torch.device, dtype: torch.dtype, vocabulary: Sequence[str]
-) -> OneStepGenerator:
+def load_generator(model: str, *, device: torch.device, dtype: torch.dtype) -> OneStepGenerator:
     """The model that ``--model`` names, on ``device``, with its UNet in ``dtype``.
-
-    ``vocabulary`` is read by no model any more: ``tiny`` comes with one of its own.
 
     Raises:
         WeightsError: the model is missing or damaged, or is not one for a single step.
     """
     with quiet_libraries():
-        pipe, weights = _load(model, device, dtype, vocabulary)
+        pipe, weights = _load(model, device, dtype)
         return OneStepGenerator(pipe, describe(pipe, model, weights))
 
 
 def load_plain_pipeline(
-    model: str, *, device: torch.device, dtype: torch.dtype, vocabulary: Sequence[str]
+    model: str, *, device: torch.device, dtype: torch.dtype
 ) -> StableDiffusionXLPipeline:
     """The same model as diffusers' own pipeline, as anyone loads it, to be measured against.
 
@@ -86,13 +81,13 @@ def load_plain_pipeline(
         WeightsError: the model is missing or damaged.
     """
     with quiet_libraries():
-        pipe, _ = _load(model, device, dtype, vocabulary)
+        pipe, _ = _load(model, device, dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def _load(
-    model: str, device: torch.device, dtype: torch.dtype, vocabulary: Sequence[str]
+    model: str, device: torch.device, dtype: torch.dtype
 ) -> tuple[StableDiffusionXLPipeline, Weights | None]:
     if model == "tiny":
         return load_tiny_pipeline().to(device=device, dtype=dtype), None
