@@ -187,7 +187,7 @@ def test_same_seed_and_plan_same_file_and_another_seed_another(
 def test_both_sets_within_one_limit_and_with_variants(run_cli: CliRunner, tmp_path: Path) -> None:
     code, out, _ = run_cli(
         "generate", "--model", "tiny", "--dataset", "all", "--limit-covers", "all",
-        "--limit-s", "24", "--json", "--out", tmp_path / "run",
+        "--limit-s", "24", "--clock", "generation", "--json", "--out", tmp_path / "run",
     )  # fmt: skip
     document = json.loads(out.splitlines()[-1])
     assert code == 0
