@@ -140,7 +140,7 @@ class DatasetRun:
 
     def _write_last_file(self) -> None:
         """Pack all that was made; what can be packed in time, where that is too much."""
-        plan = self._scheduler.file_plan()
+        plan = self._scheduler.last_file_plan(self._parts.clock())
         while self._scheduler.file_is_outdated and plan.ipc:
             try:
                 self._write_file(plan, final=True)

@@ -256,9 +256,22 @@ class Scheduler:
         most_ipc = self._ceiling.ipc if self._ceiling else None
         return plan_file(counts, self._target_ipc, augment=self._augment, most_ipc=most_ipc)
 
+    def last_file_plan(self, now_s: float) -> FilePlan:
+        """What the last file is to hold: all, but for variants that there is no time for."""
+        plan, left_s = self.file_plan(), self.deadline.end_s - now_s
+        classes, distinct = len(self.counts), min(self.counts)
+        while plan.ipc > distinct and self._costs.pack.expected_s(plan.ipc * classes) > left_s:
+            plan = FilePlan(max(distinct, plan.ipc * 3 // 4))
+        return plan
+
     def _reserve_s(self, extra_images: int) -> float:
-        """Seconds to keep for packing what would be there after ``extra_images`` more."""
+        """Seconds to keep for packing what would be there after ``extra_images`` more.
+
+        While there is no image of some class, a file of the first round alone is better than none.
+        """
         classes = len(self.counts)
+        if min(self.counts) == 0:
+            return self._costs.pack.pessimistic_s(classes, GUARD_CAUTION)
         base_ipc = max(self.counts) + -(-extra_images // classes)
         return self._costs.pack.pessimistic_s(self._plan([base_ipc]).ipc * classes)
 

@@ -190,7 +190,7 @@ def test_both_sets_within_one_limit_and_with_variants(run_cli: CliRunner, tmp_pa
         "--limit-s", "40", "--clock", "generation", "--json", "--out", tmp_path / "run",
     )  # fmt: skip
     document = json.loads(out.splitlines()[-1])
-    assert code == 0
+    assert code == 0, document
     assert document["verdict"] == "VALID"
     assert document["elapsed_s"] <= 40
     for spec in (CIFAR100, TINYIMAGENET):

@@ -61,8 +61,9 @@ def test_the_reserve_grows_with_the_images_made() -> None:
     scheduler = make_scheduler(limit_s=1000.0, batch_size=10)
     scheduler.file_written(10, 1.0)
     scheduler.file_written(100, 10.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     before_s = scheduler._reserve_s(0)
-    for _ in range(20):
+    for _ in range(19):
         scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     assert before_s == 0.75 + 1.5 * 10.0
     assert scheduler._reserve_s(0) == 0.75 + 1.5 * (1.0 + 9.0 * 200 / 100)
@@ -103,6 +104,24 @@ def test_a_file_is_worth_an_eighth_of_a_large_reserve_that_it_may_make_smaller()
     for _ in range(4):
         scheduler.finished(scheduler.next_batch(0.0), [], 2.0, now_s=0.0)
     assert not scheduler.file_is_due(1.0)  # the line is flat now, and the reserve small
+
+
+def test_before_the_first_round_is_complete_only_a_plain_file_of_it_is_kept_time_for() -> None:
+    scheduler = make_scheduler(limit_s=10.0, classes=10, batch_size=5, pack_s=1.0, augment=True)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.5, now_s=0.5)
+    assert scheduler._reserve_s(5) == pytest.approx(1.0 + (0.75 + 0.5) / 3)
+    assert scheduler.next_batch(10.0 - 0.55 - 1.42)  # 50 images with their variants take 7.5 s
+    with pytest.raises(BudgetError, match="5 of 10 classes have no image yet"):
+        scheduler.next_batch(10.0 - 0.3 - 1.0)
+
+
+def test_the_last_file_leaves_out_the_variants_that_there_is_no_time_for() -> None:
+    scheduler = make_scheduler(limit_s=10.0, classes=10, batch_size=10, pack_s=1.0, augment=True)
+    scheduler.file_written(10, 1.0)
+    scheduler.file_written(50, 5.0)
+    scheduler.finished(scheduler.next_batch(0.0), [], 0.5, now_s=0.5)
+    assert scheduler.last_file_plan(1.0).ipc == 5
+    assert scheduler.last_file_plan(6.0).ipc == 1  # never less than what is distinct
 
 
 def test_late_in_the_time_a_file_with_nearly_all_is_to_stand() -> None:
