@@ -179,12 +179,12 @@ def test_a_glimpse_does_not_replace_what_a_long_run_knew(
 def test_the_cache_folder_is_the_given_one_else_what_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("CHALLENGE_CACHE_DIR", "~/mine")
     assert cache_dir(tmp_path) == tmp_path
-    assert cache_dir(None) == Path("/home/somebody/mine")
+    assert cache_dir(None) == tmp_path / "home" / "mine"
     monkeypatch.delenv("CHALLENGE_CACHE_DIR")
-    assert cache_dir(None) == Path("/xdg/challenge")
+    assert cache_dir(None) == tmp_path / "xdg" / "challenge"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_dir(None) == Path("/home/somebody/.cache/challenge")
+    assert cache_dir(None) == tmp_path / "home" / ".cache" / "challenge"
