@@ -127,9 +127,8 @@ class _Run:
         if self._settings.clock == "generation":
             run_start_s = state.generation_start_s or 0.0
         start_s = self.done[-1].done_s if self.done else run_start_s
-        entry = state.datasets.get(spec.name)
         deadline = Deadline.share(
-            start_s=entry.start_s if entry else start_s,
+            start_s=start_s,
             run_start_s=run_start_s,
             limit_s=self._settings.limit_s,
             covers=self._settings.limit_covers,
