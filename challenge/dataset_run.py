@@ -39,6 +39,7 @@ from challenge.scheduler import Scheduler
 from challenge.seeds import derive_seed
 from challenge.spec import DatasetName, DatasetSpec
 from challenge.stop import StopRequest, interrupting_after
+from challenge.submission import SubmissionFile
 
 MAX_REJECTED_SHARE = 0.1
 MAX_FAILURES = 3  # of the model, one after the other
@@ -284,21 +285,15 @@ class DatasetRun:
 
     def _write_file(self, plan: FilePlan, *, final: bool) -> None:
         """Pack what was made, replacing the file that stands."""
-        started_s, deadline_s = self._parts.clock(), self._scheduler.deadline.end_s
+        started_s = self._parts.clock()
         with self._parts.timer.phase("write"):
             if not self._parts.guard.claim(self._journal.path):
                 raise TooLateError(f"{self._path} is packed by the guard already")
-            source = self._journal.reader()
             try:
-                file = self._packer.write(source, plan, self._path, deadline_s)
-            except PackingDeviceError as error:
-                if self._packer.device.type == "cpu":
-                    raise
-                self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
-                self._packer.device = torch.device("cpu")
-                file = self._packer.write(source, plan, self._path, deadline_s)
-            if not final:
-                self._parts.guard.unclaim()
+                file = self._pack(plan)
+            finally:
+                if not final:  # also after a failure: the guard must be able to act later
+                    self._parts.guard.unclaim()
         now_s = self._parts.clock()
         self._scheduler.file_written(file.images, now_s - started_s)
         rounds = min(plan.ipc, *self._scheduler.counts)
@@ -307,6 +302,18 @@ class DatasetRun:
         self._parts.emit(
             FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)
         )
+
+    def _pack(self, plan: FilePlan) -> SubmissionFile:
+        """Write the file on the device, or on the CPU once that has failed."""
+        source, deadline_s = self._journal.reader(), self._scheduler.deadline.end_s
+        try:
+            return self._packer.write(source, plan, self._path, deadline_s)
+        except PackingDeviceError as error:
+            if self._packer.device.type == "cpu":
+                raise
+            self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
+            self._packer.device = torch.device("cpu")
+            return self._packer.write(source, plan, self._path, deadline_s)
 
     def _tell_batch(self, size: int, rejected: int, seconds: float) -> None:
         scheduler, now_s = self._scheduler, self._parts.clock()

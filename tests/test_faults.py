@@ -260,6 +260,39 @@ def test_a_second_set_begins_when_the_first_has_ended_its_trying(
     assert second.start_s == first.done_s == 40.0  # not from the older file's end on
 
 
+def test_a_file_on_the_way_that_fails_leaves_the_guard_free_to_act(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(NoGuard):
+        held = False
+        held_while_generating = 0
+
+        def claim(self, journal: Path) -> bool:
+            self.held = True
+            return True
+
+        def unclaim(self) -> None:
+            self.held = False
+
+    guard = Counting()
+    run.guard = guard
+    real = Path.replace
+
+    def refuse(path: Path, target: Path) -> Path:
+        if 10 < run.clock() < 30 and target.suffix == ".pt":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, target)
+
+    def look(images: Tensor, seeds: Sequence[int]) -> Tensor:
+        guard.held_while_generating += guard.held
+        return images
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    run(FakeGenerator(run.clock, image_s=0.05, spoil=look), limit_s=60.0, augment="none")
+    assert any("going on with the file that stands" in text for text in run.notices())
+    assert guard.held_while_generating == 0
+
+
 class PowerFailure(BaseException):
     """Ends a run in the middle, with nothing tidied up."""
 
