@@ -93,9 +93,9 @@ def test_without_json_the_panel_answers_and_shows_the_plan(run_cli: CliRunner) -
 
 
 def test_too_short_a_limit_is_not_ready_with_numbers(run_cli: CliRunner) -> None:
-    code, document = ask(run_cli, "--limit-s", "1.5")
+    code, document = ask(run_cli, "--limit-s", "0.1")
     assert (code, document["verdict"]) == (1, "NOT READY")
-    assert "CIFAR-100 has 1.5 s" in document["problems"][0]
+    assert "CIFAR-100 has 0.1 s" in document["problems"][0]
     assert "raise --limit-s by" in document["problems"][0]
     assert document["plan"]["datasets"][0]["images"] == 0
 
