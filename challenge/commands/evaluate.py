@@ -67,8 +67,12 @@ def _evaluate_all(settings: EvaluateSettings, view: StepView) -> "list[Outcome]"
     view.say("importing torch")
     from challenge.evaluation.entries import load_entries
     from challenge.evaluation.outcome import evaluate_entry
+    from challenge.evaluation.subset import with_subset
 
     entries = load_entries(settings, _device(settings), view.say)
+    if settings.subset_classes is not None:
+        entries = [with_subset(entry, settings.subset_classes) for entry in entries]
+        view.say(f"{settings.subset_classes} classes only: not comparable with published numbers")
     if settings.scores_txt is not None and {entry.spec.name for entry in entries} != set(DATASETS):
         raise SubmissionError(
             f"--scores-txt is the mean of both sets, and {settings.submissions[0]} holds only "
@@ -149,14 +153,21 @@ def _document(settings: EvaluateSettings, outcomes: "list[Outcome]") -> dict[str
     return {
         "schema_version": SCHEMA_VERSION,
         "protocol": settings.protocol,
-        "comparable": PROTOCOLS[settings.protocol].comparable and settings.network == "convnet3",
+        "comparable": _is_comparable(settings),
         "network": settings.network,
+        "subset_classes": settings.subset_classes,
         "precision": settings.precision,
         "rounds": max(outcome.entry.rounds for outcome in outcomes),
         "seed": settings.seed,
         "submissions": _by_submission(outcomes),
         "machine": describe_machine(_device(settings)),
     }
+
+
+def _is_comparable(settings: EvaluateSettings) -> bool:
+    """Whether the numbers may stand beside published ones."""
+    all_of_it = settings.network == "convnet3" and settings.subset_classes is None
+    return PROTOCOLS[settings.protocol].comparable and all_of_it
 
 
 def _by_submission(outcomes: "list[Outcome]") -> list[dict[str, Any]]:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from challenge.check import SubmissionReport, check_submission, load_submission
 from challenge.datasets import TestSet, load_test_set
 from challenge.download import download
 from challenge.errors import SubmissionError, UsageError
+from challenge.evaluation.confusion import label_names
 from challenge.evaluation.training import TrainingSet
 from challenge.records import read_label_order
 from challenge.settings import EvaluateSettings, selected_specs
@@ -25,7 +28,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """One set, or one a round. ``order`` is None for a bare file, of which nobody said it."""
+    """One set, or one a round. ``order`` is None for a bare file, of which nobody said it.
+
+    ``subset`` holds the places of the classes in the sorted order where not all are evaluated;
+    the labels of sets and test are then places in it.
+    """
 
     submission: Path
     spec: DatasetSpec
@@ -34,6 +41,7 @@ class Entry:
     test: TestSet
     order: LabelOrder | None
     rounds: int
+    subset: tuple[int, ...] | None = None
 
     @property
     def title(self) -> str:
@@ -48,7 +56,19 @@ class Entry:
     @property
     def images(self) -> int:
         """Images that one round trains on, in the first set."""
-        return self.reports[0].images
+        return len(self.trains[0].labels)
+
+    @property
+    def class_names(self) -> list[str]:
+        """A short name of the class of each label."""
+        if self.subset is None:
+            return label_names(self.spec, self.order_taken)
+        names = label_names(self.spec, "sorted")
+        return [names[place] for place in self.subset]
+
+    def test_labels(self, order: LabelOrder) -> Int64[Tensor, " M"]:
+        """The labels of the test images if the classes of the file stand in ``order``."""
+        return self.test.labels_in(order) if self.subset is None else self.test.labels
 
     @property
     def order_taken(self) -> LabelOrder:
@@ -59,7 +79,8 @@ class Entry:
     def refused_by_official_script(self) -> bool:
         """Whether the public official evaluate.py stops at this set."""
         return any(
-            report.images != OFFICIAL_IPC * self.spec.num_classes or report.labels is not None
+            report.images != OFFICIAL_IPC * DATASETS[self.spec.name].num_classes
+            or report.labels is not None
             for report in self.reports
         )
 

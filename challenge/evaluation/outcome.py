@@ -17,7 +17,6 @@ from challenge.evaluation.confusion import (
     at_chance_level,
     confusion_matrix,
     find_permutation,
-    label_names,
     most_confused,
     per_class_accuracy,
 )
@@ -92,7 +91,7 @@ def evaluate_entry(
         results.append(evaluate_set(job, tell_of_all))
     predictions = [each for result in results for each in result.predictions]
     train_accuracies = [value for result in results for value in result.train_accuracies]
-    labels = entry.test.labels_in(entry.order_taken)
+    labels = entry.test_labels(entry.order_taken)
     found = accuracies(predictions, labels)
     mean, std = mean_and_std(found)
     confusion = confusion_matrix(predictions, labels, entry.spec.num_classes)
@@ -113,9 +112,9 @@ def evaluate_entry(
         "test_set_note": entry.test.note,
         "sha256": [report.sha256 for report in entry.reports],
     }
-    if entry.order is None:
+    if entry.order is None and entry.subset is None:
         by_order = {
-            order: mean_and_std(accuracies(predictions, entry.test.labels_in(order)))[0]
+            order: mean_and_std(accuracies(predictions, entry.test_labels(order)))[0]
             for order in ORDERS
         }
         document["accuracy_mean_by_label_order"] = by_order
@@ -128,7 +127,7 @@ def evaluate_entry(
 
 
 def _by_class(entry: Entry, confusion: Int64[Tensor, "C C"]) -> dict[str, Any]:
-    names = label_names(entry.spec, entry.order_taken)
+    names = entry.class_names
     shares = per_class_accuracy(confusion)
     return {
         "accuracy_by_class": [
