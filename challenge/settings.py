@@ -162,6 +162,8 @@ class EvaluateSettings:
     """
     precision: PrecisionName = "float32"
     """Arithmetic on a CPU; bfloat16 is faster where the CPU has AMX."""
+    compile: bool = False
+    """Compile the training step on a GPU: costs a minute or less once, for long evaluations."""
     compare_plain: bool = False
     """Also time the straightforward loop with the official per-image augmentation, in turns."""
     out: Path | None = None

@@ -272,3 +272,9 @@ def test_bfloat16_is_refused_where_it_would_be_ignored(
     code, _, errors = run_cli("evaluate", tmp_path / "any.pt", "--precision", "bfloat16")
     assert code == 2
     assert "--precision bfloat16 is for a CPU, and this is cuda:0" in errors
+
+
+def test_a_compiled_step_is_for_a_gpu(run_cli: CliRunner, tmp_path: Path) -> None:
+    code, _, errors = run_cli("evaluate", tmp_path / "any.pt", "--compile", "--device", "cpu")
+    assert code == 2
+    assert "--compile is for a GPU, and this is a CPU" in errors

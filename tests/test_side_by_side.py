@@ -16,8 +16,12 @@ def rngs() -> list[RoundRng]:
     return [RoundRng.of(0, TOY, round_index, CPU) for round_index in ROUNDS]
 
 
-@pytest.mark.parametrize("name", ["convnet3", "resnetap10"])
-def test_rounds_side_by_side_are_the_rounds_one_after_the_other(name: NetworkName) -> None:
+@pytest.mark.parametrize(
+    ("name", "compiler"), [("convnet3", None), ("resnetap10", None), ("convnet3", "aot_eager")]
+)
+def test_rounds_side_by_side_are_the_rounds_one_after_the_other(
+    name: NetworkName, compiler: str | None
+) -> None:
     rng = torch.Generator().manual_seed(1)
     train = TrainingSet.of(torch.randn(12, 3, 16, 16, generator=rng), TOY, CPU)
     test_images = torch.randn(50, 3, 16, 16, generator=rng)
@@ -30,7 +34,7 @@ def test_rounds_side_by_side_are_the_rounds_one_after_the_other(name: NetworkNam
         alone_predictions += chunked.predict(test_images)
 
     networks = [new_network(name, TOY, rng_.network_seed, CPU) for rng_ in rngs()]
-    together = RoundsSideBySide(networks, rngs())
+    together = RoundsSideBySide(networks, rngs(), compiler)
     losses = torch.stack(list(together.train(train, schedule)), dim=1)
 
     torch.testing.assert_close(losses, torch.stack(alone_losses), atol=1e-5, rtol=1e-5)

@@ -93,7 +93,7 @@ def _evaluate_all(settings: EvaluateSettings, view: StepView) -> "list[Outcome]"
 
 
 def _device(settings: EvaluateSettings) -> "torch.device":
-    """The device; a precision that it would not use is a ``UsageError``."""
+    """The device; a setting that it would not use is a ``UsageError``."""
     from challenge.environment import resolve_device
 
     device = resolve_device(settings.device)
@@ -102,6 +102,8 @@ def _device(settings: EvaluateSettings) -> "torch.device":
             f"--precision {settings.precision} is for a CPU, and this is {device}; leave it away, "
             "or give --device cpu"
         )
+    if device.type == "cpu" and settings.compile:
+        raise UsageError("--compile is for a GPU, and this is a CPU; leave it away")
     return device
 
 
@@ -157,6 +159,7 @@ def _document(settings: EvaluateSettings, outcomes: "list[Outcome]") -> dict[str
         "network": settings.network,
         "subset_classes": settings.subset_classes,
         "precision": settings.precision,
+        "compile": settings.compile,
         "rounds": max(outcome.entry.rounds for outcome in outcomes),
         "seed": settings.seed,
         "submissions": _by_submission(outcomes),

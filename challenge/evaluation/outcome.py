@@ -62,6 +62,7 @@ def jobs_of(entry: Entry, settings: EvaluateSettings) -> list[Job]:
         rounds=entry.rounds,
         seed=settings.seed,
         dtype=DTYPES[settings.precision],
+        compiler="inductor" if settings.compile else None,
     )
     if len(entry.trains) == 1:
         return [job]

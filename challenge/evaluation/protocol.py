@@ -56,6 +56,7 @@ class Job:
     first_round: int = 0
     seed: int = 0
     dtype: torch.dtype = torch.float32  # of the arithmetic on a CPU
+    compiler: str | None = None  # of the training step on a GPU
 
     @property
     def schedule(self) -> Schedule:
@@ -170,7 +171,7 @@ def _new_group(job: Job, rounds: range) -> ChunkedRound | RoundsSideBySide:
     networks = [new_network(job.network, job.spec, rng.network_seed, device) for rng in rngs]
     if device.type == "cpu":
         return ChunkedRound(networks[0], rngs[0], job.dtype)
-    return RoundsSideBySide(networks, rngs)
+    return RoundsSideBySide(networks, rngs, job.compiler)
 
 
 def _curves(steps: list[Float[Tensor, " R"]]) -> list[list[float]]:

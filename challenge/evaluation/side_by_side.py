@@ -4,6 +4,7 @@ The networks of the rounds are stacked into one, parameter by parameter, and tor
 them as one, so a step launches the kernels of one network, not of each. Every round keeps its own
 random numbers: it is trained as it would be alone, which a test proves on a CPU. The set lies on
 the device, orders and augmentation are drawn there, and nothing in a step waits for the device.
+What is the same in every step, from the augmented images to the losses and back, can be compiled.
 """
 
 import copy
@@ -31,15 +32,22 @@ BYTES_PER_PIXEL = 128 * 4 * 9
 
 @dataclass
 class RoundsSideBySide:
-    """Rounds on one device, each with a network and random numbers of its own."""
+    """Rounds on one device, each with a network and random numbers of its own.
+
+    ``compiler`` is a backend of ``torch.compile`` for the training step, such as "inductor".
+    """
 
     networks: Sequence[nn.Module]
     rngs: Sequence[RoundRng]
+    compiler: str | None = None
 
     def __post_init__(self) -> None:
         self._parameters, self._buffers = stack_module_state(list(self.networks))
         # only its structure is used; memory is held by the stacked parameters
         self._skeleton = copy.deepcopy(self.networks[0]).to("meta")
+        self._losses = self._losses_of_rounds
+        if self.compiler is not None:  # an epoch's last batch has its own size: compiled apart
+            self._losses = torch.compile(self._losses, backend=self.compiler, dynamic=False)
 
     def train(self, train: TrainingSet, schedule: Schedule) -> Iterator[Float[Tensor, " R"]]:
         """Train in place; yields the losses of each step, on the device."""
@@ -61,9 +69,7 @@ class RoundsSideBySide:
         labels: Int64[Tensor, "R B"],
     ) -> Float[Tensor, " R"]:
         """One step of every round on the mean cross-entropy of its batch; returns these losses."""
-        logits = torch.vmap(self._logits)(self._parameters, self._buffers, images)
-        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        of_rounds = losses.view(labels.shape).mean(dim=1)
+        of_rounds = self._losses(self._parameters, self._buffers, images, labels)
         optimizer.zero_grad(set_to_none=True)
         # a parameter of one round has no part in another's loss
         of_rounds.sum().backward()  # type: ignore[no-untyped-call]
@@ -81,6 +87,17 @@ class RoundsSideBySide:
             for some in torch.split(images, TEST_BATCH)
         ]
         return list(torch.cat(found, dim=1).cpu())
+
+    def _losses_of_rounds(
+        self,
+        parameters: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        images: Float[Tensor, "R B 3 S S"],
+        labels: Int64[Tensor, "R B"],
+    ) -> Float[Tensor, " R"]:
+        logits = torch.vmap(self._logits)(parameters, buffers, images)
+        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        return losses.view(labels.shape).mean(dim=1)
 
     def _logits(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
