@@ -1,3 +1,6 @@
+from copy import copy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,34 @@ def test_each_class_is_compared_with_its_own_real_images() -> None:
     assert last.grad is not None
     first, second = last.grad.view(2, 6, 16, 4).mean(dim=(1, 2, 3)).tolist()
     assert first > 0 > second  # down the gradient is towards the class's own
+
+
+@pytest.mark.parametrize("first_alone", [0, 3, 4])
+@pytest.mark.parametrize("lessons", [1, 2, 3])
+def test_the_steps_of_each_lesson_are_counted_apart(
+    lesson: Lesson, first_alone: int, lessons: int
+) -> None:
+    of_names = [replace(lesson, name=name) for name in "abc"[:lessons]]
+    plan = LessonPlan([partial(copy, each) for each in of_names], first_alone)
+    taught: dict[str, int] = {}
+    for step in range(20):
+        name = plan.at(step).name
+        assert plan.taught_before(step) == taught.get(name, 0)
+        taught[name] = taught.get(name, 0) + 1
+
+
+def test_a_data_set_that_comes_later_learns_its_classes_roughly_first_too(
+    lesson: Lesson, tmp_path: Path
+) -> None:
+    settings = replace(
+        small_settings(tmp_path), early_steps=1, early_class_weight=1e6, class_weight=0.0
+    )
+    pipe = load_tiny_pipeline()
+    plan = LessonPlan([lambda: lesson, lambda: replace(lesson, name="later")], first_alone=3)
+    training = GeneratorTraining(pipe.unet, only_step(pipe.scheduler, CPU), plan, settings, CPU)
+    steps = [training.step() for _ in range(5)]
+    strong = [values["gradient"] > 1e3 for values in steps]
+    assert [next(key for key in values if "drift" in key) for values in steps] == [
+        "drift_cifar100", "drift_cifar100", "drift_cifar100", "drift_later", "drift_cifar100",
+    ]  # fmt: skip
+    assert strong == [True, False, False, True, False]

@@ -58,10 +58,21 @@ class LessonPlan:
 
     def at(self, step: int) -> Lesson:
         """The first data set alone for ``first_alone`` steps, then each in its turn."""
-        index = 0 if step < self._first_alone else step % len(self._prepare)
+        index = self._index(step)
         if index not in self._prepared:
             self._prepared[index] = self._prepare[index]()
         return self._prepared[index]
+
+    def taught_before(self, step: int) -> int:
+        """How many of the steps before this one were of its lesson."""
+        index, turns = self._index(step), len(self._prepare)
+        if step < self._first_alone:
+            return step
+        first_turn = self._first_alone + (index - self._first_alone) % turns
+        return (step - first_turn) // turns + (self._first_alone if index == 0 else 0)
+
+    def _index(self, step: int) -> int:
+        return 0 if step < self._first_alone else step % len(self._prepare)
 
     @property
     def begun(self) -> list[Lesson]:
@@ -92,7 +103,7 @@ class GeneratorTraining:
         """One step; returns what to log of it."""
         lesson = self.plan.at(self.steps_done)
         loss, cross_entropy = self._losses(lesson)
-        early = self.steps_done < self._settings.early_steps
+        early = self.plan.taught_before(self.steps_done) < self._settings.early_steps
         weight = self._settings.early_class_weight if early else self._settings.class_weight
         (loss + weight * cross_entropy).backward()  # type: ignore[no-untyped-call]
         factor = learning_rate_factor(self.steps_done, self._settings.generator_steps, FLAT_SHARE)

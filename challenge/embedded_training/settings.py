@@ -31,7 +31,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     """Of the UNet; it falls to a twentieth over the last quarter of the steps."""
     early_steps: int = 750
-    """Steps in which the classes are learnt roughly, with the next weight."""
+    """Steps of each data set in which its classes are learnt roughly, with the next weight."""
     early_class_weight: float = 0.2
     """Weight of the feature network's cross-entropy beside the drifting losses, early."""
     class_weight: float = 0.05
