@@ -13,7 +13,7 @@ tests/test_sdxl_turbo.py proves it ``torch.equal`` to diffusers 0.42's StableDif
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import StableDiffusionXLPipeline
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from challenge.errors import PromptError, WeightsError
 from challenge.generators.base import GeneratorDescription
+from challenge.generators.decoders import Decoder, VaeDecoder, vae_factor
 from challenge.generators.one_step import only_step
 
 ENCODE_BATCH = 32
@@ -30,9 +31,7 @@ ENCODE_BATCH = 32
 class OneStepGenerator:
     """An ``ImageGenerator`` that runs an SDXL pipeline's networks, in place, one UNet call a batch.
 
-    SDXL's VAE overflows in float16, so diffusers moves it to float32 and back in every call
-    (``force_upcast``), the slowest way to decode. Here it stays in bfloat16, which reaches as far
-    as float32. A float32 model keeps a float32 VAE.
+    Pictures are the VAE's until ``use_decoder`` says otherwise.
     """
 
     def __init__(self, pipe: StableDiffusionXLPipeline, description: GeneratorDescription) -> None:
@@ -45,16 +44,35 @@ class OneStepGenerator:
         self._embeddings: dict[str, tuple[Tensor, Tensor]] = {}
         self._size_ids: dict[int, Tensor] = {}
         self._rng = torch.Generator("cpu")
-        if self._dtype == torch.float16 and pipe.vae.config.force_upcast:
-            pipe.vae.to(torch.bfloat16)
         if self._device.type == "cuda":  # the layout that tensor cores read
             pipe.unet.to(memory_format=torch.channels_last)
-            pipe.vae.to(memory_format=torch.channels_last)
+        self.vae_factor = vae_factor(pipe.vae.config)
+        self.vae_decoder = VaeDecoder(pipe.vae)
+        self._ways: dict[int, _Way] = {}
+        self._sides: dict[int, int] = {}
+
+    def resolution(self, target_size: int) -> int:
+        """The size that the model was made for (SDXL-Turbo: 512), or the target's if larger."""
+        own_size: int = self._pipe.unet.config.sample_size * self.vae_factor
+        return max(own_size, target_size)
 
     def image_size(self, target_size: int) -> int:
-        """The size that the model was made for (SDXL-Turbo: 512), or the target's if larger."""
-        own_size: int = self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor
-        return max(own_size, target_size)
+        """The side of a full image, or of what the target's own decoder makes of its latents."""
+        return self._sides.get(target_size, self.resolution(target_size))
+
+    def use_decoder(
+        self, target_size: int, decoder: Decoder, resolution: int | None = None
+    ) -> None:
+        """From now on make the images of this target by ``decoder``.
+
+        They are then of another size, which ``image_size`` tells and ``generate`` knows them by.
+        ``resolution`` is the side of the full image that they stand for; default: the model's.
+        """
+        resolution = resolution or self.resolution(target_size)
+        side = decoder.image_size(self._latent_size(resolution))
+        self._ways[side], self._sides[target_size] = _Way(resolution, decoder), side
+        names = dict.fromkeys(way.decoder.name for way in self._ways.values())
+        self.description = replace(self.description, decoder=", ".join(names))
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: Sequence[str]) -> None:
@@ -95,7 +113,9 @@ class OneStepGenerator:
         """One picture for each prompt and seed: an inference tensor, float32 in [0, 1]."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
-        return self.decode(self.denoise(prompts, self.draw_noise(seeds, image_size)))
+        way = self._ways.get(image_size, _Way(image_size, self.vae_decoder))
+        latents = self.denoise(prompts, self.draw_noise(seeds, way.resolution))
+        return way.decoder.decode(latents)
 
     @torch.inference_mode()
     def draw_noise(self, seeds: Sequence[int], image_size: int) -> Float[Tensor, "B C h w"]:
@@ -104,10 +124,7 @@ class OneStepGenerator:
         That is what the pipeline draws if it is given a list of CPU rngs. It goes to a GPU from
         pinned memory: a copy from other memory would wait until the batch before is done.
         """
-        scale: int = self._pipe.vae_scale_factor
-        if image_size % scale:
-            raise ValueError(f"image_size {image_size} is not a multiple of {scale}")
-        side, channels = image_size // scale, self._pipe.unet.config.in_channels
+        side, channels = self._latent_size(image_size), self._pipe.unet.config.in_channels
         pin_memory = self._device.type == "cuda"
         noise = torch.empty(
             (len(seeds), channels, side, side), dtype=self._dtype, pin_memory=pin_memory
@@ -116,13 +133,18 @@ class OneStepGenerator:
             image_noise.normal_(generator=self._rng.manual_seed(seed))
         return noise.to(self._device, non_blocking=True)
 
+    def _latent_size(self, image_size: int) -> int:
+        if image_size % self.vae_factor:
+            raise ValueError(f"image_size {image_size} is not a multiple of {self.vae_factor}")
+        return image_size // self.vae_factor
+
     @torch.inference_mode()
     def denoise(
         self, prompts: Sequence[str], noise: Float[Tensor, "B C h w"]
     ) -> Float[Tensor, "B C h w"]:
         """Latents of the images, from noise of unit variance: the one UNet call."""
         hidden, pooled = self._gather_embeddings(prompts)
-        size_ids = self._size_conditioning(noise.shape[-1] * self._pipe.vae_scale_factor)
+        size_ids = self._size_conditioning(noise.shape[-1] * self.vae_factor)
         latents = self._one_step.noisy_latents(noise)
         (output,) = self._pipe.unet(
             self._one_step.unet_input(latents),
@@ -152,13 +174,13 @@ class OneStepGenerator:
             self._size_ids[size] = ids.to(self._device)
         return self._size_ids[size]
 
-    @torch.inference_mode()
-    def decode(self, latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 S S"]:
-        """Pictures in [0, 1] from latents; float32 even where the VAE works in half precision."""
-        vae = self._pipe.vae
-        latents = unscale_latents(latents.float(), vae.config).to(vae.dtype)
-        (images,) = vae.decode(latents, return_dict=False)
-        return torch.clamp(images.float() * 0.5 + 0.5, 0, 1)
+
+@dataclass(frozen=True)
+class _Way:
+    """How pictures of one size are made: ``decoder``'s view of a full image of ``resolution``."""
+
+    resolution: int
+    decoder: Decoder
 
 
 def check_unet(config: Mapping[str, object]) -> None:
@@ -167,15 +189,3 @@ def check_unet(config: Mapping[str, object]) -> None:
     for key, value in expected.items():
         if config[key] != value:
             raise WeightsError(f"the model's UNet has {key} {config[key]!r}; expected {value!r}")
-
-
-def unscale_latents(
-    latents: Float[Tensor, "B C h w"], vae_config: Mapping[str, Any]
-) -> Float[Tensor, "B C h w"]:
-    """Latents as the VAE decodes them; a few VAEs have a mean and a deviation for each channel."""
-    scaling_factor: float = vae_config["scaling_factor"]
-    mean, std = vae_config["latents_mean"], vae_config["latents_std"]
-    if mean is None or std is None:
-        return latents / scaling_factor
-    mean, std = (latents.new_tensor(values)[:, None, None] for values in (mean, std))
-    return latents * std / scaling_factor + mean
