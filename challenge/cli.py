@@ -25,6 +25,7 @@ from challenge.settings import (
     CheckSettings,
     EvaluateSettings,
     GenerateSettings,
+    InspectSettings,
     PackageSettings,
 )
 from challenge.stop import StopNow
@@ -34,6 +35,7 @@ Command = (
     | Annotated[CheckSettings, tyro.conf.subcommand("check")]
     | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkSettings, tyro.conf.subcommand("benchmark")]
+    | Annotated[InspectSettings, tyro.conf.subcommand("inspect")]
     | Annotated[PackageSettings, tyro.conf.subcommand("package")]
 )
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
@@ -105,6 +107,10 @@ def _run(settings: Command, clock: RunClock) -> int:
             from challenge.commands.benchmark import benchmark
 
             return benchmark(settings, clock)
+        case InspectSettings():
+            from challenge.commands.inspect import inspect
+
+            return inspect(settings, clock)
         case PackageSettings():
             from challenge.commands.package import package
 

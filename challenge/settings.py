@@ -26,6 +26,7 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16"]
 ClockName = Literal["process", "generation"]
 LimitCovers = Literal["each", "all"]
+FeatureName = Literal["convnet", "pixels", "resnet18", "resnet50"]
 
 LONGEST_LIMIT_S = 7 * 24 * 3600.0
 
@@ -204,6 +205,46 @@ class PackageSettings:
     """The zip, a new file. Default: RUN_DIR.zip beside the folder."""
     json: bool = False
     """Print one JSON document as the last line on stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectSettings:
+    """Measure sets of images: diversity, closeness to real ones, duplicates, colour (untimed)."""
+
+    sets: tuple[Path, ...]
+    """Run folders (the distinct images as made) or .pt files (what stands in them)."""
+    data: Path = Path("data")
+    """Folder with the real training images: cifar-100-python/ and tiny-imagenet-200/."""
+    dataset: DatasetChoice = "all"
+    """Which of the sets in a run folder to measure."""
+    features: FeatureName = "convnet"
+    """Where images are compared: convnet (the challenge's network, trained once on half of the
+    real training images and kept in the cache: some minutes on a CPU), pixels (after PCA; at
+    once), or torchvision's resnet18 or resnet50, if their weights are on disk.
+    """
+    per_class: int | None = None
+    """Images of each class to compare; default: all, as far as there are as many real ones in a
+    quarter of the training set.
+    """
+    cache_dir: Path | None = None
+    """Where the network is kept. Default: $CHALLENGE_CACHE_DIR, else $XDG_CACHE_HOME/challenge,
+    else ~/.cache/challenge.
+    """
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    seed: int = 0
+    """Seed of the choice of images, where not all are compared."""
+    out: Path | None = None
+    """Also write the JSON document to this new file."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        if not self.sets:
+            raise UsageError("no set given; name a run folder or a .pt file")
+        if self.per_class is not None:
+            _require_count("--per-class", self.per_class)
 
 
 @dataclass(frozen=True, kw_only=True)

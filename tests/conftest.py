@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_layouts import write_cifar_test, write_cifar_train
+from real_layouts import write_cifar_test, write_cifar_train, write_noisy_cifar_train
 
 from challenge import cli
 from challenge.environment import let_waiting_threads_sleep
@@ -96,4 +96,11 @@ def cifar_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cifar_train_dir(cifar_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same with the training file."""
     write_cifar_train(cifar_dir, monkeypatch)
+    return cifar_dir
+
+
+@pytest.fixture
+def many_real_images(cifar_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with eight training images of noise a class."""
+    write_noisy_cifar_train(cifar_dir, monkeypatch)
     return cifar_dir

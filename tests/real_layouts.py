@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,24 @@ def write_cifar_train(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [*range(100), *range(99, -1, -1), *range(100)]
     pixels = np.array(labels, dtype=np.uint8)[:, None].repeat(3072, axis=1)
     pixels[:, 0] = 100 * (np.arange(300) // 100)
+    _write_train(data_dir, monkeypatch, pixels, labels)
+
+
+def write_noisy_cifar_train(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, per_class: int = 8
+) -> None:
+    """Images of noise, so many of each class."""
+    labels = [label for label in range(100) for _ in range(per_class)]
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+    _write_train(data_dir, monkeypatch, pixels, labels)
+
+
+def _write_train(
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pixels: "np.ndarray[Any, Any]",
+    labels: list[int],
+) -> None:
     train = pickle.dumps({"data": pixels, "fine_labels": labels})
     (data_dir / "cifar-100-python" / "train").write_bytes(train)
     md5 = hashlib.md5(train).hexdigest()

@@ -73,7 +73,7 @@ def test_losses_are_the_official_ones_across_the_new_optimizer(
     rng = RoundRng.of(0, CIFAR100, 0, torch.device("cpu"))
     chunked = ChunkedRound(reference_network, rng)
     optimizer = new_optimizer(reference_network.parameters(), dropped=False)
-    with chunked._pool() as pool:
+    with chunked.pool() as pool:
         for step in range(12):
             if step == 8:
                 optimizer = new_optimizer(reference_network.parameters(), dropped=True)

@@ -114,7 +114,7 @@ def test_a_step_in_chunks_is_the_step_of_the_plain_loop(threads: int) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4).step()
     chunked = ChunkedRound(ours, toy_rng(), threads=threads)
-    with chunked._pool() as pool:
+    with chunked.pool() as pool:
         optimizer = new_optimizer(ours.parameters(), dropped=False)
         our_loss = chunked.step(optimizer, images, labels, pool)
 

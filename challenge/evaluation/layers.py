@@ -50,8 +50,9 @@ class HalvingMean(nn.Module):
 @lru_cache
 def _pairs_of_rows(width: int, dtype: torch.dtype) -> Float[Tensor, "half row"]:
     """A quarter of each of the four pixels of a square; exact in bfloat16 too."""
-    columns = torch.eye(width // 2).repeat_interleave(2, dim=1)
-    return torch.cat([columns, columns], dim=1).div_(4).to(dtype)
+    with torch.inference_mode(False):  # it is kept, and may be needed for a gradient later
+        columns = torch.eye(width // 2).repeat_interleave(2, dim=1)
+        return torch.cat([columns, columns], dim=1).div_(4).to(dtype)
 
 
 def instance_norm(channels: int) -> nn.GroupNorm:

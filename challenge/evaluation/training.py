@@ -137,7 +137,7 @@ class ChunkedRound:
         self.network.train()
         optimizer = new_optimizer(self._parameters, dropped=False)
         batches = self.rng.batches(train)
-        with self._pool() as pool:
+        with self.pool() as pool:
             for step in range(schedule.steps):
                 if step == schedule.drop_after:
                     optimizer = new_optimizer(self._parameters, dropped=True)
@@ -176,7 +176,7 @@ class ChunkedRound:
             with torch.inference_mode():
                 return self._logits(some).argmax(dim=1)
 
-        with self._pool() as pool:
+        with self.pool() as pool:
             return [torch.cat(list(pool.map(labels, torch.split(images, chunk_size(images)))))]
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class ChunkedRound:
             logits: Tensor = self.network(images)
         return logits.float()
 
-    def _pool(self) -> ThreadPoolExecutor:
+    def pool(self) -> ThreadPoolExecutor:
         """Threads of which each computes alone."""
         return ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
 

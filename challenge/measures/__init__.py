@@ -1,0 +1,1 @@
+"""Measures of a set of images beside the same figures of real ones."""
