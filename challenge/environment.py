@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.errors import DeviceError
+from challenge.nvml import open_meter
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +92,7 @@ def describe_gpu(device: "torch.device") -> dict[str, Any] | None:
     return {
         "name": properties.name,
         "memory_gib": round(properties.total_memory / 2**30, 1),
-        "power_limit_w": _power_limit_w(device.index or 0),
+        "power_limit_w": open_meter(device).power_limit_w(),
         "cuda": torch.version.cuda,
     }
 
@@ -146,22 +147,4 @@ def _memory_gib() -> float | None:
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError):
-        return None
-
-
-def _power_limit_w(index: int) -> float | None:
-    """The GPU's power limit through NVML (package nvidia-ml-py); None where there is none."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        return (
-            float(
-                pynvml.nvmlDeviceGetPowerManagementLimit(pynvml.nvmlDeviceGetHandleByIndex(index))
-            )
-            / 1000
-        )
-    except pynvml.NVMLError:
         return None

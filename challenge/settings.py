@@ -24,10 +24,14 @@ DatasetChoice = Literal["cifar100", "tinyimagenet", "all"]
 AugmentPreset = Literal["none", "upright"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16"]
+DecoderName = Literal["vae", "taesdxl", "linear", "thumbnail"]
+WeightsName = Literal["real", "random"]
+PresetName = Literal["full-size"]
 ClockName = Literal["process", "generation"]
 LimitCovers = Literal["each", "all"]
 FeatureName = Literal["convnet", "pixels", "resnet18", "resnet50"]
 
+PUBLIC_MODELS = ("sdxl-turbo", "sd-turbo")  # those that generators/public_configs.py knows
 LONGEST_LIMIT_S = 7 * 24 * 3600.0
 
 
@@ -249,20 +253,43 @@ class InspectSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSettings:
-    """Measure images per second by batch size, beside the plain diffusers pipeline."""
+    """Measure images per second, beside this device's ceiling and the plain diffusers pipeline.
+
+    What is given several times is measured in all combinations.
+    """
 
     model: str = "sdxl-turbo"
     """As for generate."""
+    weights: WeightsName = "real"
+    """real, or random: the full-size sdxl-turbo or sd-turbo built from its public config, so that a
+    machine can be measured without a download.
+    """
     dataset: DatasetName = "cifar100"
     """Whose image size and prompts to use."""
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
     """Batch sizes to measure; sizes after one that is out of memory are not tried."""
+    resolutions: tuple[int, ...] = ()
+    """Sides in pixels of the full image to draw, such as 512 384 256. Default: the model's own."""
+    decoders: tuple[DecoderName, ...] = ("vae",)
+    """vae (the model's own), taesdxl, linear, thumbnail; all but vae with random weights."""
+    dtypes: tuple[DtypeName, ...] = ("auto",)
+    """Number formats of the model; auto: float16 on a GPU, float32 on a CPU."""
     seconds_per_row: float = 3.0
     """Seconds to measure each row for, warm-up apart; at least three batches."""
-    dtype: DtypeName = "auto"
-    """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
+    profile: bool = False
+    """Also watch ten batches of a real run: how much of the time is not UNet and decoder."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    preset: PresetName | None = None
+    """full-size: measure all there is within --budget-s, with random weights unless --model is
+    tiny, and write it to the folder --out.
+    """
+    budget_s: float = 600.0
+    """Seconds from the start of the process that the preset may take."""
+    out: Path | None = None
+    """New folder for the preset's results. Default: submissions/DATE-TIME-benchmark."""
+    all_gpus: bool = False
+    """Measure every GPU of the machine side by side, one process and one row for each."""
     seed: int = 0
     """Seed of the noise."""
     record: Path | None = None
@@ -272,14 +299,37 @@ class BenchmarkSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be, before anything is loaded."""
-        if not self.batch_sizes:
-            raise UsageError("--batch-sizes is empty; give at least one batch size")
+        if self.weights == "random" and self.model not in PUBLIC_MODELS:
+            raise UsageError(
+                f"--weights random is for {' and '.join(PUBLIC_MODELS)}, not for {self.model}; "
+                "leave it away, or name one of them"
+            )
+        for flag, values in (
+            ("--batch-sizes", self.batch_sizes),
+            ("--decoders", self.decoders),
+            ("--dtypes", self.dtypes),
+        ):
+            if not values:
+                raise UsageError(f"{flag} is empty; give at least one value")
+        if not self.budget_s > 0:
+            raise UsageError(f"--budget-s {self.budget_s:g} is not a time; give seconds above 0")
+        if self.preset and (self.all_gpus or self.record):
+            raise UsageError("--preset writes its own files, of one GPU; see --out and --device")
+        if self.all_gpus and self.device != "auto":
+            raise UsageError(f"--all-gpus with --device {self.device}; leave one of them away")
         for size in self.batch_sizes:
             _require_count("--batch-sizes", size)
+        for side in self.resolutions:
+            _require_count("--resolutions", side)
         if not self.seconds_per_row > 0:
             raise UsageError(
                 f"--seconds-per-row {self.seconds_per_row:g} is not a time; give seconds above 0"
             )
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the model is a public one with random weights: a preset's that has a name."""
+        return self.weights == "random" or (self.preset is not None and self.model in PUBLIC_MODELS)
 
 
 def selected_specs(choice: DatasetChoice) -> tuple[DatasetSpec, ...]:

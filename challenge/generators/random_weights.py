@@ -85,14 +85,20 @@ def materialise(
     with torch.device("meta"):
         network = build()
     network = network.to(dtype).to_empty(device=device).eval().requires_grad_(False)
+    fill_at_random(network, rng)
+    return network
+
+
+@torch.no_grad()
+def fill_at_random(network: nn.Module, rng: torch.Generator) -> None:
+    """Give every parameter random values, none of them zero, and count CLIP's places."""
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             _fill(module, name, parameter, rng)
         for name, buffer in module.named_buffers(recurse=False):
             if name != "position_ids":  # CLIP's; no other part of these pipelines has a buffer
                 raise ValueError(f"{type(module).__name__} has a buffer {name} that is not known")
-            buffer.copy_(torch.arange(buffer.numel(), device=device).view_as(buffer))
-    return network
+            buffer.copy_(torch.arange(buffer.numel(), device=buffer.device).view_as(buffer))
 
 
 def _fill(module: nn.Module, name: str, parameter: Tensor, rng: torch.Generator) -> None:

@@ -51,6 +51,12 @@ class OneStepGenerator:
         self._ways: dict[int, _Way] = {}
         self._sides: dict[int, int] = {}
 
+    @property
+    def unet(self) -> torch.nn.Module:
+        """The network of the one call, for who measures it."""
+        unet: torch.nn.Module = self._pipe.unet
+        return unet
+
     def resolution(self, target_size: int) -> int:
         """The size that the model was made for (SDXL-Turbo: 512), or the target's if larger."""
         own_size: int = self._pipe.unet.config.sample_size * self.vae_factor

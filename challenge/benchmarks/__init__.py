@@ -1,0 +1,1 @@
+"""How fast a machine makes images: rows beside a ceiling and the plain pipeline, in one process."""
