@@ -27,6 +27,7 @@ from challenge.settings import (
     GenerateSettings,
     InspectSettings,
     PackageSettings,
+    ReportSettings,
 )
 from challenge.stop import StopNow
 
@@ -36,6 +37,7 @@ Command = (
     | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkSettings, tyro.conf.subcommand("benchmark")]
     | Annotated[InspectSettings, tyro.conf.subcommand("inspect")]
+    | Annotated[ReportSettings, tyro.conf.subcommand("report")]
     | Annotated[PackageSettings, tyro.conf.subcommand("package")]
 )
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
@@ -111,6 +113,10 @@ def _run(settings: Command, clock: RunClock) -> int:
             from challenge.commands.inspect import inspect
 
             return inspect(settings, clock)
+        case ReportSettings():
+            from challenge.commands.report import report
+
+            return report(settings)
         case PackageSettings():
             from challenge.commands.package import package
 

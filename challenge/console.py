@@ -40,7 +40,7 @@ from challenge.events import (
     PlanMade,
     RunPlanned,
 )
-from challenge.plan_text import plan_lines
+from challenge.plan_text import plan_lines, rate
 from challenge.spec import DATASETS
 
 PHASE_TITLES = {
@@ -161,10 +161,15 @@ class RunView(_ProgressView):
             handler(event)
 
     def _say(self, text: str, style: str = "") -> None:
-        stamp = f"{self._clock():7.1f} s  "
-        self._console.print(
-            Text(stamp, style="dim").append(Text(text, style=style)), soft_wrap=True
-        )
+        stamp = Text(f"{self._clock():7.1f} s  ", style="dim")
+        if not self._live:  # a log line stays one line, so that it can be searched for
+            self._console.print(stamp.append(Text(text, style=style)), soft_wrap=True)
+            return
+        line = Table.grid()
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(stamp, Text(text, style=style))
+        self._console.print(line)
 
     def _planned(self, event: RunPlanned) -> None:
         sets = " and ".join(TITLES[name] for name in event.datasets)
@@ -220,7 +225,7 @@ class RunView(_ProgressView):
             self._say(f"{TITLES[event.dataset]}: generating, {left_s:.1f} s left")
 
     def _batch(self, event: BatchFinished) -> None:
-        state = f"{event.made:,} images, {event.images_per_s:.3g}/s, {event.ipc} a class"
+        state = f"{event.made:,} images, {rate(event.images_per_s)}/s, {event.ipc} a class"
         if event.projected_ipc is not None:  # in the file, variants included
             state += f", {event.projected_ipc} projected"
         self._progress.update(self._tasks[event.dataset], state=state)

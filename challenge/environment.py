@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,22 @@ def describe_machine(device: "torch.device") -> dict[str, Any]:
         "packages": package_versions(),
         "commit": git_commit(),
     }
+
+
+def memory_in_use_gib() -> dict[str, float]:
+    """What this process holds now: ``memory_gib``, and ``gpu_memory_gib`` once it uses a GPU.
+
+    Empty where the system does not tell. 20 microseconds, so that it can be noted all the time.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return {}
+    found = {"memory_gib": round(pages * os.sysconf("SC_PAGE_SIZE") / 2**30, 3)}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        found["gpu_memory_gib"] = round(torch.cuda.memory_reserved() / 2**30, 3)
+    return found
 
 
 def describe_gpu(device: "torch.device") -> dict[str, Any] | None:

@@ -16,12 +16,17 @@ PLAN_HEADINGS = ("", "seconds", "reserve", "images", "images/s", "a class")
 RESULT_HEADINGS = ("", "planned s", "seconds", "planned images", "images")
 
 
+def rate(per_s: float) -> str:
+    """Three digits, and all of those before the point: 4.38, 106, 5,853."""
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.3g}"
+
+
 def plan_lines(plan: RunPlan) -> list[str]:
     """The plan in a few lines that fit into 80 columns with the time in front."""
     kind = "plan" if plan.measured else "plan, a guess"
     lines = [f"{kind}: {sum(plan.shared_s.values()):.1f} s before the first image"]
     for each in plan.datasets:
-        images = f"about {each.images:,} images at {each.images_per_s:.3g}/s"
+        images = f"about {each.images:,} images at {rate(each.images_per_s)}/s"
         lines.append(f"  {DATASETS[each.dataset].title}: {images}, {each.ipc:,} a class")
         lines.append(f"    {_seconds(each.phases_s)}")
     return [*lines, f"  {plan.basis}"]
@@ -39,7 +44,7 @@ def _plan_row(plan: DatasetPlan) -> tuple[str, ...]:
         f"{plan.seconds:.1f}",
         f"{plan.reserve_s:.1f}",
         f"{plan.images:,}",
-        f"{plan.images_per_s:.3g}",
+        rate(plan.images_per_s),
         f"{plan.ipc:,}",
     )
 

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,18 @@ from challenge.prompts import PromptBook
 from challenge.spec import LabelOrder
 
 SCHEMA_VERSION = 1
+Usage = Callable[[], dict[str, float]]
 LONGEST_LOCK_WAIT_S = 30.0  # for the guard of a killed process to have packed
 
 
 class EventLog:
     """Writes each event of a run as one JSON line to ``path``, as it happens.
 
-    A resumed run goes on with the log of the first.
+    A resumed run goes on with the log of the first. What ``usage`` tells stands in each line.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, path: Path, clock: Clock, usage: Usage = dict) -> None:
+        self._clock, self._usage = clock, usage
         self.failure: str | None = None
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
@@ -43,14 +44,17 @@ class EventLog:
             self._file.close()
 
     def write(self, event: Event) -> None:
-        """Append one event with its name and the time it was written.
+        """Append one event with its name, the time it was written and the usage then.
 
         A log that cannot be written (disk full) must not end a run: it is given up, and
         ``failure`` says why.
         """
         if self.failure is not None:
             return
-        stamp = {"event": type(event).__name__, "t_s": round(self._clock(), 4)}
+        stamp = {
+            "event": type(event).__name__,
+            "t_s": round(self._clock(), 4),
+        } | self._usage()
         try:
             self._file.write(json.dumps(stamp | dataclasses.asdict(event)) + "\n")
         except OSError as error:

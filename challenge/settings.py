@@ -252,6 +252,30 @@ class InspectSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Write one HTML page on a run, or on several side by side; it opens offline (untimed)."""
+
+    runs: tuple[Path, ...]
+    """Run folders, finished or not; of a folder with round-1 ... round-N in it all rounds."""
+    data: Path | None = None
+    """Folder as evaluate --data: real training images are put beside the made ones."""
+    out: Path | None = None
+    """The page. Default: report.html in the first run folder; a page of this command is
+    replaced, another file never.
+    """
+    images_per_class: int = 12
+    """Pictures of each class, at most; fewer where the page would grow beyond 20 MB."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        if not self.runs:
+            raise UsageError("no run given; name a run folder")
+        _require_count("--images-per-class", self.images_per_class)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkSettings:
     """Measure images per second, beside this device's ceiling and the plain diffusers pipeline.
 

@@ -69,6 +69,21 @@ def test_the_plan_is_a_few_lines_and_its_problems_are_warnings(
     assert lines[-1].endswith(f"warning: {problem}")
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_on_a_terminal_long_lines_break_between_words_and_stay_right_of_the_time(
+    clock: FakeClock, width: int
+) -> None:
+    console = screen(width, terminal=True)
+    text = "a warning of more words than go on one line of a terminal that is eighty columns wide"
+    RunView(clock, console).show(Notice(text))
+    first, *others = text_of(console).splitlines()
+    assert first.startswith("    0.0 s  a warning")
+    assert all(line.startswith(" " * 11) for line in others)
+    words = " ".join(line[11:].strip() for line in (first, *others))
+    assert words == text
+    assert len(others) == (0 if width == 200 else 1)
+
+
 def test_what_only_tells_costs_is_not_shown(clock: FakeClock) -> None:
     console = screen(80, terminal=False)
     RunView(clock, console).show(TrialBatch("cifar100", 1, 0.1))

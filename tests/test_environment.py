@@ -7,6 +7,7 @@ from challenge.environment import (
     describe_machine,
     git_commit,
     let_waiting_threads_sleep,
+    memory_in_use_gib,
     resolve_device,
     resolve_dtype,
 )
@@ -57,3 +58,10 @@ def test_a_thread_policy_that_the_user_set_is_kept(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("OMP_WAIT_POLICY")
     let_waiting_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_the_memory_in_use_grows_with_what_is_held() -> None:
+    before = memory_in_use_gib()["memory_gib"]
+    held = bytearray(b"x" * 2**28)
+    assert memory_in_use_gib()["memory_gib"] == pytest.approx(before + 0.25, abs=0.1)
+    assert len(held) == 2**28

@@ -8,6 +8,7 @@ from challenge.plan_text import (
     plan_lines,
     plan_phases,
     plan_rows,
+    rate,
     result_phases,
     result_rows,
 )
@@ -80,3 +81,8 @@ def test_a_result_without_a_plan_leaves_its_columns_empty() -> None:
     assert shared == ("before the images", "", "12.0", "", "")
     assert cifar == ("CIFAR-100", "", "43.0", "", "4,100")
     assert result_phases(unplanned)[1] == "CIFAR-100: generate 41.0, write 2.0"
+
+
+def test_a_rate_is_never_written_with_an_exponent() -> None:
+    rates = (4.3812, 25.64, 106.4, 5853.2)
+    assert [rate(each) for each in rates] == ["4.38", "25.6", "106", "5,853"]

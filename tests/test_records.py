@@ -25,11 +25,13 @@ from challenge.spec import TINYIMAGENET, LabelOrder
 def test_events_are_lines_of_json_with_their_name_and_time(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    with closing(EventLog(tmp_path / "events.jsonl", clock)) as log:
+    with closing(EventLog(tmp_path / "events.jsonl", clock, lambda: {"memory_gib": 1.2})) as log:
         clock.advance(1.5)
         log.write(Notice("hello", "warning"))
         line = json.loads((tmp_path / "events.jsonl").read_text())  # there before the log is closed
-    assert line == {"event": "Notice", "t_s": 1.5, "text": "hello", "level": "warning"}
+    assert line == {
+        "event": "Notice", "t_s": 1.5, "memory_gib": 1.2, "text": "hello", "level": "warning"
+    }  # fmt: skip
 
 
 def test_a_document_replaces_the_one_before_in_one_step(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from challenge.commands.session import (
     require_model,
 )
 from challenge.console import RunView, make_table, results, verdict_panel, write_document
+from challenge.environment import memory_in_use_gib
 from challenge.errors import ChallengeError, JournalError
 from challenge.events import Event, Notice, RunPlanned
 from challenge.guard.handle import guarding
@@ -105,7 +106,9 @@ def _logged_run(
         stack.enter_context(finish_on_signals(stop))
         with explaining_os_errors(run_dir):
             write_json(run_dir / "run.json", _start_record(settings), durable=True)
-            log = stack.enter_context(closing(EventLog(run_dir / "events.jsonl", clock)))
+            log = stack.enter_context(
+                closing(EventLog(run_dir / "events.jsonl", clock, memory_in_use_gib))
+            )
             guard = stack.enter_context(guarding(run_dir, clock))
         view = stack.enter_context(RunView(clock))
 

@@ -139,6 +139,8 @@ def _by_class(entry: Entry, confusion: Int64[Tensor, "C C"]) -> dict[str, Any]:
             {"class": names[is_], "taken_for": names[seen], "share": share}
             for is_, seen, share in most_confused(confusion)
         ],
+        # a row a class, as text: 40,000 numbers would be as many lines of the file
+        "confusion": [" ".join(map(str, row)) for row in confusion.tolist()],
     }
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from challenge.class_names import OFFICIAL_CLASSES
 from challenge.errors import SubmissionError
 from challenge.measures.diversity import kernel_distance, mean_pairwise_distance, vendi_score
-from challenge.measures.duplicates import Duplicates, find_duplicates, thumbnails
+from challenge.measures.duplicates import find_duplicates, thumbnails
 from challenge.measures.features import FeatureSpace
 from challenge.measures.image_sets import ImageSet
 from challenge.measures.neighbours import (
@@ -29,6 +29,7 @@ from challenge.measures.neighbours import (
 from challenge.measures.pictures import PictureStatistics
 from challenge.measures.real_parts import RealParts
 from challenge.seeds import derive_seed
+from challenge.spec import DatasetSpec
 
 Measures = dict[str, float | None]
 Tell = Callable[[int, int], None]  # so many classes are done, of so many
@@ -94,7 +95,6 @@ def measure_set(
         tell(index + 1, spec.num_classes)
     by_class = [_both(*(_on(look, device) for look in of_class)) for of_class in looks]
     overall = _both(*(_on(Look.concat(group), device) for group in zip(*looks, strict=True)))
-    names = [official.name for official in OFFICIAL_CLASSES[spec.name][: spec.num_classes]]
     return {
         "path": str(made.path),
         "dataset": spec.name,
@@ -115,9 +115,9 @@ def measure_set(
         },
         "classes": [
             {"label": label, "class": name, **measures}
-            for label, (name, measures) in enumerate(zip(names, by_class, strict=True))
+            for label, (name, measures) in enumerate(zip(class_titles(spec), by_class, strict=True))
         ],
-        "near_duplicates": _search_all(made, device, names),
+        "near_duplicates": search_duplicates(made, device, MOST_SEARCHED),
     }
 
 
@@ -189,37 +189,35 @@ def _mean_of(documents: Sequence[Mapping[str, float | None]]) -> Measures:
     return found
 
 
-def _search_all(made: ImageSet, device: torch.device, names: Sequence[str]) -> dict[str, Any]:
-    """Near-duplicates among all images of the set, or evenly spaced ones where it is very large."""
-    every = -(-made.count // MOST_SEARCHED)
-    places = [
-        (index, place)
-        for index, count in enumerate(made.images.counts)
-        for place in range(0, count, every)
-    ]
-    small = torch.cat(
-        [
-            thumbnails(made.images.read(index, list(range(0, count, every))))
-            for index, count in enumerate(made.images.counts)
-        ]
-    )
-    found: Duplicates = find_duplicates(small.to(device))
+def search_duplicates(made: ImageSet, device: torch.device, most: int) -> dict[str, Any]:
+    """Near-duplicates among all images of the set, or ``most`` evenly spaced ones of more."""
+    every = -(-made.count // most)
+    names = class_titles(made.spec)
+    places, small = [], []
+    for index, count in enumerate(made.images.counts):
+        chosen = list(range(0, count, every))
+        places += [(index, place) for place in chosen]
+        small.append(thumbnails(made.images.read(index, chosen)))
+    found = find_duplicates(torch.cat(small).to(device))
     pairs = found.pairs[:SHOWN_PAIRS].tolist()
     return {
         "searched": len(places),
         "images": found.images,
-        "share": found.images / len(places),
+        "share": found.images / max(1, len(places)),
         "pairs": len(found.pairs),
         "pairs_cut": found.cut,
         "most_alike": [
-            {
-                "alike": alike,
-                "images": [
-                    {"class": names[places[place][0]], "label": places[place][0],
-                     "place": places[place][1]}
-                    for place in pair
-                ],
-            }
+            {"alike": alike, "images": [_image(places[place], names) for place in pair]}
             for pair, alike in zip(pairs, found.alike.tolist(), strict=False)
         ],
-    }  # fmt: skip
+    }
+
+
+def class_titles(spec: DatasetSpec) -> list[str]:
+    """The names of the classes, sorted names first to last."""
+    return [official.name for official in OFFICIAL_CLASSES[spec.name][: spec.num_classes]]
+
+
+def _image(at: tuple[int, int], names: Sequence[str]) -> dict[str, Any]:
+    class_index, place = at
+    return {"class": names[class_index], "label": class_index, "place": place}

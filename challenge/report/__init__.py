@@ -1,0 +1,1 @@
+"""The page that shows all there is to know about a run."""
