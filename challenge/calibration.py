@@ -74,6 +74,7 @@ def calibration_key(
         "dtype": dtype,
         "dataset": settings.dataset,
         "augment": settings.augment,
+        "decoder": settings.decoder,
         "batch_size": settings.batch_size,
         "prompts": prompts,
         "disk": str(_mount_point(run_dir)),

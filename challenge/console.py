@@ -46,6 +46,7 @@ from challenge.spec import DATASETS
 PHASE_TITLES = {
     "load": "loading the model",
     "encode": "encoding the prompts",
+    "fit": "choosing the decoder",
     "warm_up": "warming up and measuring",
 }
 LOG_WIDTH = 140  # columns where stdout is no terminal

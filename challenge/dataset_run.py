@@ -49,7 +49,10 @@ BLACK = 2 / 255  # an image with no brighter value than this is black
 
 @dataclass(frozen=True)
 class RunParts:
-    """What the data sets of a run share; ``batch_sizes`` are those that an earlier run found."""
+    """What the data sets of a run share; ``batch_sizes`` are those that an earlier run found.
+
+    ``notes`` goes into run.json as it is.
+    """
 
     device: torch.device
     run_dir: Path
@@ -61,6 +64,7 @@ class RunParts:
     guard: Guard
     state: RunState
     batch_sizes: Mapping[DatasetName, int] = field(default_factory=dict)
+    notes: dict[str, object] = field(default_factory=dict)
 
 
 class PromptDeck:

@@ -147,7 +147,7 @@ def unused_path(path: Path) -> Path:
 def discard_run_dir(path: Path) -> None:
     """Take back the folder of a run that never made an image: records and an empty journal."""
     records = (path / name for name in ("events.jsonl", "run.json", "state.json"))
-    for leftover in (*records, *path.glob("*.journal")):
+    for leftover in (*records, *path.glob("*.journal"), *path.glob("decoder-*.safetensors")):
         leftover.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # somebody put a file there: leave it
         path.rmdir()

@@ -66,6 +66,7 @@ def run_record(
         "warnings": warnings,
         "datasets": datasets,
         "samples": str(sheet) if sheet.exists() else None,
+        "notes": parts.notes,
         "settings": asdict(settings),
         "clock": {"source": clock.source, "zero": clock.zero},
         "generator": asdict(result.generator) if result.generator else None,

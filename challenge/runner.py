@@ -215,6 +215,7 @@ def journal_header(
         "model": generator.model,
         "weights": generator.source if generator.revision is None else generator.revision,
         "dtype": generator.dtype,
+        "decoder": generator.decoder,
         "seed": settings.seed,
         "prompts_sha256": book.sha256,
     }

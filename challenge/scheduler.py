@@ -4,7 +4,7 @@ The scheduler is told costs and the time; it holds no clock, no torch and no mod
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from challenge.batch_sizer import BatchSizer
@@ -32,6 +32,7 @@ class Costs:
     batch: BatchCost
     pack: PackCost
     sizer: BatchSizer
+    choices: list[Choice] = field(default_factory=list)  # made before the first batch
 
 
 class Scheduler:
@@ -75,7 +76,7 @@ class Scheduler:
     @property
     def choices(self) -> list[Choice]:
         """What was weighed against the time left, and how."""
-        return self._costs.sizer.choices
+        return self._costs.choices + self._costs.sizer.choices
 
     def file_plan(self) -> FilePlan:
         """What a file of the images made so far would hold."""

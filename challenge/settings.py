@@ -22,6 +22,7 @@ from challenge.spec import (
 
 DatasetChoice = Literal["cifar100", "tinyimagenet", "all"]
 AugmentPreset = Literal["none", "upright"]
+DecoderName = Literal["auto", "vae", "taesdxl", "linear", "thumbnail"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16"]
 DecoderName = Literal["vae", "taesdxl", "linear", "thumbnail"]
@@ -68,6 +69,10 @@ class GenerateSettings:
     """Images per class in the file; auto: as many as the limit allows."""
     augment: AugmentPreset = "upright"
     """Post-augmentation: none, or upright (mild zoom, shift, mirror)."""
+    decoder: DecoderName = "auto"
+    """What turns latents into pixels: vae (the model's own), taesdxl (local hub cache), linear or
+    thumbnail (fitted to the VAE at the start); auto: a fitted one if that pays and it is good.
+    """
     batch_size: int | Literal["auto"] = "auto"
     """Images in one call of the model; auto: found while running, or 64 with --ipc N."""
     max_file_gib: float = 16.0

@@ -14,6 +14,7 @@ from torch import Tensor
 from challenge.batch_sizer import FIRST_SIZE, PLANNED_SIZE, BatchSizer
 from challenge.budget import BatchCost, PackCost, PhaseTimer
 from challenge.dataset_run import RunParts
+from challenge.decoder_choice import choose_decoders
 from challenge.events import Notice, PhaseStarted, TrialBatch, TrialFile
 from challenge.file_plan import FilePlan
 from challenge.generators.base import ImageGenerator
@@ -33,7 +34,7 @@ def prepare(
     load: Callable[[], ImageGenerator],
     parts: RunParts,
 ) -> tuple[ImageGenerator, dict[DatasetSpec, Costs]]:
-    """Load the model, encode all prompts, measure first costs.
+    """Load the model, encode all prompts, choose the decoders, measure first costs.
 
     Raises what loading raises, ``PromptError`` for a prompt that is too long, ``SubmissionError``
     when the disk refuses already.
@@ -45,6 +46,8 @@ def prepare(
     _begin(parts, "encode")
     generator.encode_prompts([prompt for book in books.values() for prompt in book.all_prompts()])
     generator.release_text_encoders()
+    _begin(parts, "fit")
+    choices = choose_decoders(settings, books, generator, parts)
     _begin(parts, "warm_up")
     by_size: dict[int, tuple[BatchCost, BatchSizer]] = {}
     costs = {}
@@ -53,7 +56,8 @@ def prepare(
         if size not in by_size:
             by_size[size] = _first_batch_costs(settings, spec, book, generator, parts)
         batch, sizer = by_size[size]
-        costs[spec] = Costs(batch, _first_pack_costs(settings, spec, parts), sizer)
+        pack = _first_pack_costs(settings, spec, parts)
+        costs[spec] = Costs(batch, pack, sizer, choices[spec])
     parts.timer.begin("other")
     return generator, costs
 

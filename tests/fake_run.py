@@ -79,21 +79,22 @@ class Run:
         settings = GenerateSettings(**{"dataset": "cifar100", "model": "fake"} | changes)  # type: ignore[arg-type]
         folder = find_prompts_dir(None)
         books = {spec: load_prompt_book(spec, folder) for spec in settings.specs}
-        timer = PhaseTimer(self.clock, "start_up")
-        state = RunState.load(self.run_dir, self.spent_s)
-        parts = RunParts(
+        return run_generate(settings, books, lambda: generator, self.parts())
+
+    def parts(self) -> RunParts:
+        """What a process of this run begins with."""
+        return RunParts(
             device=self.device,
             run_dir=self.run_dir,
             run_seed=0,
             clock=self.clock,
-            timer=timer,
+            timer=PhaseTimer(self.clock, "start_up"),
             emit=self.events.append,
             stop=self.stop,
             guard=self.guard,
-            state=state,
+            state=RunState.load(self.run_dir, self.spent_s),
             batch_sizes=self.batch_sizes,
         )
-        return run_generate(settings, books, lambda: generator, parts)
 
     def notices(self) -> list[str]:
         """What a person was told."""

@@ -86,13 +86,13 @@ def test_pairs_are_what_the_vae_makes_of_the_same_latents(generator: OneStepGene
 
     latents = generator.denoise(prompts[:5], generator.draw_noise(seeds[:5], 32))
     images = generator.vae_decoder.decode(latents)
-    assert len(pairs.held_out_latents) == 5
-    assert len(pairs.latents) == len(pairs.pictures) == 35
-    assert torch.allclose(pairs.held_out_latents, latents, atol=1e-4)
+    assert len(pairs.held_out_latents) == 16
+    assert len(pairs.latents) == len(pairs.pictures) == 24
+    assert torch.allclose(pairs.held_out_latents[:5], latents, atol=1e-4)
     whole, cropped = pairs.views[8]
-    assert torch.allclose(whole, shrink(images, 8), atol=1e-4)
-    assert torch.allclose(cropped, shrink(images[..., 4:28, 4:28], 8), atol=1e-4)
-    assert pairs.pictures.shape == (35, 3, 16, 16)
+    assert torch.allclose(whole[:5], shrink(images, 8), atol=1e-4)
+    assert torch.allclose(cropped[:5], shrink(images[..., 4:28, 4:28], 8), atol=1e-4)
+    assert pairs.pictures.shape == (24, 3, 16, 16)
 
 
 def test_a_fit_says_what_it_reached_on_images_it_has_not_seen(generator: OneStepGenerator) -> None:

@@ -97,7 +97,8 @@ def test_a_generator_makes_the_images_of_a_target_by_the_decoder_given_for_it() 
     latents = generator.denoise(PROMPTS, generator.draw_noise(SEEDS, IMAGE_SIZE))
     assert torch.equal(generator.generate(PROMPTS, SEEDS, 16), head.decode(latents))
     assert torch.equal(generator.generate(PROMPTS, SEEDS, IMAGE_SIZE), full)
-    assert generator.description.decoder == "thumbnail"
+    assert generator.description.decoder == head.identity
+    assert head.identity.startswith("thumbnail ")
 
 
 def test_a_decoder_may_be_given_latents_of_another_resolution() -> None:

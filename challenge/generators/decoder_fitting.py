@@ -2,7 +2,7 @@
 
 Pairs of latents and pictures come from the model itself, for prompts of the run. Ridge regression
 gives the best 3x3 convolution in closed form; a few seconds of training add a small network's
-correction. An eighth of the pairs is held out; on it the result is judged, at the size that the
+correction. Some of the pairs are held out; on them the result is judged, at the size that the
 data set wants, whole and cropped. What a fit costs and reaches is measured each time:
 
     head, report = fit_decoder("linear", generator, prompts, seeds, [32], budget_s=0.0, clock=clock)
@@ -26,8 +26,8 @@ from challenge.images import shrink
 HeadName = Literal["linear", "thumbnail"]
 
 GOOD_ENOUGH_DB = 30.0  # PSNR; JPEG at quality 75 costs a thumbnail about as much
-HELD_OUT = 8  # one pair in so many
-PAIR_BATCH, TRAIN_BATCH = 16, 64
+HELD_OUT, FEWEST_HELD_OUT = 8, 16  # one pair in so many, but at least this many
+PAIR_BATCH, TRAIN_BATCH = 8, 64
 STEPS = 1500  # of training, if there is time for so many
 LEARNING_RATE = 3e-3
 RIDGE = 1e-4  # of the mean square of a feature
@@ -85,7 +85,7 @@ def fit_decoder(
 ) -> tuple[ThumbnailHead, FitReport]:
     """A head for images of these targets, all of one resolution and ratio, and how good it is.
 
-    ``prompts`` must be encoded; each makes a pair with its seed, ``HELD_OUT`` of them at least.
+    ``prompts`` must be encoded; each makes a pair with its seed; more than ``FEWEST_HELD_OUT``.
     ``budget_s`` bounds the training that ``thumbnail`` has and ``linear`` has not.
     """
     started_s = clock()
@@ -118,10 +118,10 @@ def make_pairs(
     ratio: int,
     targets: Sequence[int],
 ) -> Pairs:
-    """Run the model and its VAE; the first eighth is held out."""
+    """Run the model and its VAE; the first of them are held out."""
     latents, pictures = [], []
     views: dict[int, list[Tensor]] = {target: [] for target in targets}
-    held_out = len(prompts) // HELD_OUT
+    held_out = max(FEWEST_HELD_OUT, len(prompts) // HELD_OUT)
     for first in range(0, len(prompts), PAIR_BATCH):
         some = slice(first, min(first + PAIR_BATCH, len(prompts)))
         noise = generator.draw_noise(seeds[some], resolution)

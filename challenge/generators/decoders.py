@@ -12,6 +12,7 @@ A thumbnail has at least twice the target's side where the model draws that many
 there is something left to crop and to shrink.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,11 @@ class Decoder(ABC):
     """Makes pictures of latents; ``name`` is what ``--decoder`` calls it."""
 
     name: str
+
+    @property
+    def identity(self) -> str:
+        """What a record must say of it, so that another one is told from it."""
+        return self.name
 
     @abstractmethod
     def image_size(self, latent_size: int) -> int:
@@ -146,14 +152,20 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class ThumbnailDecoder(Decoder):
-    """A head that was fitted to one model; float32, or bfloat16 on a GPU, where it is cheap."""
+    """A head that was fitted to one model; it works in float32, on a GPU in float16."""
 
     def __init__(self, head: ThumbnailHead) -> None:
         device = head.linear.weight.device
-        self._dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self._digest = _digest(head)
+        self._dtype = torch.float16 if device.type == "cuda" else torch.float32
         memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self._head = head.eval().to(self._dtype).to(memory_format=memory_format)
         self.name = "linear" if head.correction is None else "thumbnail"
+
+    @property
+    def identity(self) -> str:
+        """The name and the start of a checksum of the weights."""
+        return f"{self.name} {self._digest}"
 
     def image_size(self, latent_size: int) -> int:
         """A thumbnail."""
@@ -165,6 +177,14 @@ class ThumbnailDecoder(Decoder):
         """A thumbnail."""
         thumbnails: Tensor = self._head(latents.to(self._dtype))
         return thumbnails.float().clamp_(0, 1)
+
+
+def _digest(head: ThumbnailHead) -> str:
+    """The start of the SHA-256 of all weights."""
+    sha = hashlib.sha256()
+    for tensor in head.state_dict().values():
+        sha.update(tensor.float().cpu().numpy().tobytes())
+    return sha.hexdigest()[:12]
 
 
 def thumbnail_ratio(latent_size: int, target_size: int, factor: int) -> int:

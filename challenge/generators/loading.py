@@ -11,17 +11,30 @@ from pathlib import Path
 import diffusers.utils.logging as diffusers_logging
 import torch
 import transformers.utils.logging as transformers_logging
-from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
+from challenge.generators.decoders import TinyVaeDecoder, check_latents
 from challenge.generators.images import RealImages, load_real_images
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, load_tiny_pipeline, tiny_revision
-from challenge.generators.weights import IMAGES_PREFIX, TRY_TINY, Weights, find_weights
+from challenge.generators.weights import (
+    IMAGES_PREFIX,
+    TAESDXL,
+    TRY_TINY,
+    Weights,
+    find_small_decoder,
+    find_weights,
+)
 from challenge.prompts import PromptBook
 
 NETWORK_CLASSES = {
@@ -84,6 +97,30 @@ def load_plain_pipeline(
         pipe, _ = _load(model, device, dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
+    """TAESDXL for this generator's latents, on its device and in its dtype.
+
+    Raises:
+        WeightsError: it is not on this machine, is damaged, or was made for other latents.
+    """
+    folder = find_small_decoder()
+    with quiet_libraries():
+        try:
+            vae, info = AutoencoderTiny.from_pretrained(
+                folder,
+                dtype=generator.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except MISFITS as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise WeightsError(f"{folder} cannot be loaded: {reason}; get it again") from error
+    _check_complete(folder, info["missing_keys"])
+    check_latents(vae, generator.latent_channels, TAESDXL)
+    return TinyVaeDecoder(vae.to(generator.device).eval())
 
 
 def _load(

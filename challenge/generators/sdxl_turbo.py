@@ -38,13 +38,13 @@ class OneStepGenerator:
         check_unet(pipe.unet.config)
         self.description = description
         self._pipe = pipe
-        self._device: torch.device = pipe.device
-        self._dtype: torch.dtype = pipe.unet.dtype
-        self._one_step = only_step(pipe.scheduler, self._device)
+        self.device: torch.device = pipe.device
+        self.dtype: torch.dtype = pipe.unet.dtype
+        self._one_step = only_step(pipe.scheduler, self.device)
         self._embeddings: dict[str, tuple[Tensor, Tensor]] = {}
         self._size_ids: dict[int, Tensor] = {}
         self._rng = torch.Generator("cpu")
-        if self._device.type == "cuda":  # the layout that tensor cores read
+        if self.device.type == "cuda":  # the layout that tensor cores read
             pipe.unet.to(memory_format=torch.channels_last)
         self.vae_factor = vae_factor(pipe.vae.config)
         self.vae_decoder = VaeDecoder(pipe.vae)
@@ -56,6 +56,12 @@ class OneStepGenerator:
         """The network of the one call, for who measures it."""
         unet: torch.nn.Module = self._pipe.unet
         return unet
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        channels: int = self._pipe.unet.config.in_channels
+        return channels
 
     def resolution(self, target_size: int) -> int:
         """The size that the model was made for (SDXL-Turbo: 512), or the target's if larger."""
@@ -77,8 +83,12 @@ class OneStepGenerator:
         resolution = resolution or self.resolution(target_size)
         side = decoder.image_size(self._latent_size(resolution))
         self._ways[side], self._sides[target_size] = _Way(resolution, decoder), side
-        names = dict.fromkeys(way.decoder.name for way in self._ways.values())
+        names = dict.fromkeys(way.decoder.identity for way in self._ways.values())
         self.description = replace(self.description, decoder=", ".join(names))
+
+    def has_decoder(self, target_size: int) -> bool:
+        """Whether the images of this target have a decoder of their own."""
+        return target_size in self._sides
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: Sequence[str]) -> None:
@@ -90,7 +100,7 @@ class OneStepGenerator:
             chunk = new[first : first + ENCODE_BATCH]
             self._check_lengths(chunk)
             hidden, _, pooled, _ = self._pipe.encode_prompt(
-                chunk, device=self._device, do_classifier_free_guidance=False
+                chunk, device=self.device, do_classifier_free_guidance=False
             )
             self._embeddings.update(zip(chunk, zip(hidden, pooled, strict=True), strict=True))
 
@@ -130,14 +140,14 @@ class OneStepGenerator:
         That is what the pipeline draws if it is given a list of CPU rngs. It goes to a GPU from
         pinned memory: a copy from other memory would wait until the batch before is done.
         """
-        side, channels = self._latent_size(image_size), self._pipe.unet.config.in_channels
-        pin_memory = self._device.type == "cuda"
+        side, channels = self._latent_size(image_size), self.latent_channels
+        pin_memory = self.device.type == "cuda"
         noise = torch.empty(
-            (len(seeds), channels, side, side), dtype=self._dtype, pin_memory=pin_memory
+            (len(seeds), channels, side, side), dtype=self.dtype, pin_memory=pin_memory
         )
         for image_noise, seed in zip(noise, seeds, strict=True):
             image_noise.normal_(generator=self._rng.manual_seed(seed))
-        return noise.to(self._device, non_blocking=True)
+        return noise.to(self.device, non_blocking=True)
 
     def _latent_size(self, image_size: int) -> int:
         if image_size % self.vae_factor:
@@ -176,8 +186,8 @@ class OneStepGenerator:
     def _size_conditioning(self, size: int) -> Float[Tensor, "1 6"]:
         """SDXL's time_ids: original size, crop corner, target size, for a picture not cropped."""
         if size not in self._size_ids:
-            ids = torch.tensor([[size, size, 0, 0, size, size]], dtype=self._dtype)
-            self._size_ids[size] = ids.to(self._device)
+            ids = torch.tensor([[size, size, 0, 0, size, size]], dtype=self.dtype)
+            self._size_ids[size] = ids.to(self.device)
         return self._size_ids[size]
 
 

@@ -19,6 +19,7 @@ from challenge.errors import WeightsError
 SDXL_TURBO = "stabilityai/sdxl-turbo"
 GET_CONFIGS = f'hf download {SDXL_TURBO} --include "*.json" --include "*.txt"'
 GET_SDXL_TURBO = f'{GET_CONFIGS} --include "*.fp16.safetensors"'
+TAESDXL = "madebyollin/taesdxl"
 IMAGES_PREFIX = "images:"  # generators/images.py
 TRY_TINY = "--model tiny needs no weights"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -108,6 +109,18 @@ def _find_in_hub_cache(hub_id: str) -> Weights:
         )
     snapshot = index.parent
     return _check_folder(Weights(snapshot, snapshot, source=hub_id, revision=snapshot.name))
+
+
+def find_small_decoder() -> Path:
+    """The folder of TAESDXL in the local hub cache; ``WeightsError`` when it is not there."""
+    config = try_to_load_from_cache(TAESDXL, "config.json")
+    if not isinstance(config, str):
+        raise WeightsError(
+            f"{TAESDXL} is not in the hub cache {constants.HF_HUB_CACHE}; get it with "
+            f'`hf download {TAESDXL} --include "*.json" --include "*.safetensors"`, '
+            "or take another --decoder"
+        )
+    return Path(config).parent
 
 
 def _cached_index(hub_id: str) -> Path | None:
