@@ -7,6 +7,8 @@ import torch
 from diffusers import (
     AutoencoderKL,
     EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -108,7 +110,7 @@ def byte_tokenizer(pad_token: str) -> CLIPTokenizer:
 
 
 def one_step_generator(
-    pipe: StableDiffusionXLPipeline, prompts: Sequence[str] = PROMPTS
+    pipe: StableDiffusionXLPipeline | StableDiffusionPipeline, prompts: Sequence[str] = PROMPTS
 ) -> OneStepGenerator:
     """The generator under test, with ``prompts`` encoded."""
     description = GeneratorDescription("small", "random weights", None, "float32", "cpu")
@@ -118,7 +120,7 @@ def one_step_generator(
 
 
 def run_pipeline(
-    pipe: StableDiffusionXLPipeline,
+    pipe: StableDiffusionXLPipeline | StableDiffusionPipeline,
     prompts: Sequence[str],
     seeds: Sequence[int],
     image_size: int = IMAGE_SIZE,
@@ -135,3 +137,32 @@ def run_pipeline(
         output_type=output_type,
     ).images
     return images
+
+
+def small_sd_pipeline(seed: int = 1) -> StableDiffusionPipeline:
+    """All parts of SD-Turbo in float32: one text encoder, no size conditioning."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=IMAGE_SIZE // 4,
+            block_out_channels=(32, 64),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            norm_num_groups=8,
+            attention_head_dim=(2, 4),
+            use_linear_projection=True,
+            cross_attention_dim=16,
+        ).eval()
+        pipe = StableDiffusionPipeline(
+            vae=small_vae(scaling_factor=0.18215),
+            text_encoder=CLIPTextModel(text_config(width=16)),
+            tokenizer=byte_tokenizer(pad_token="!"),
+            unet=unet,
+            scheduler=EulerDiscreteScheduler(**TURBO_SCHEDULE),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -17,7 +17,14 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 from original_layout import original_tensors, write_single_file
-from pipelines import IMAGE_SIZE, PROMPTS, TURBO_SCHEDULE, run_pipeline, small_pipeline
+from pipelines import (
+    IMAGE_SIZE,
+    PROMPTS,
+    TURBO_SCHEDULE,
+    run_pipeline,
+    small_pipeline,
+    small_sd_pipeline,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -62,7 +69,11 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 
 def load(model: str | Path, dtype: torch.dtype = torch.float32) -> OneStepGenerator:
-    return load_generator(str(model), device=torch.device("cpu"), dtype=dtype)
+    """The generator, with each of its parts asked for."""
+    generator = load_generator(str(model), device=torch.device("cpu"), dtype=dtype)
+    generator.encode_prompts(["a test"])
+    assert generator.vae_decoder.name == "vae"
+    return generator
 
 
 def pictures(generator: OneStepGenerator) -> Tensor:
@@ -129,6 +140,29 @@ def test_a_cached_model_is_loaded_with_its_commit(
     assert generator.description.model == "sdxl-turbo"
     assert generator.description.source == "stabilityai/sdxl-turbo"
     assert generator.description.revision == COMMIT
+
+
+def test_sd_turbo_is_found_in_the_hub_cache_by_its_name(hub_cache: Path) -> None:
+    pipe, repository = small_sd_pipeline(), hub_cache / "models--stabilityai--sd-turbo"
+    pipe.save_pretrained(repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+
+    generator = load("sd-turbo")
+
+    assert torch.equal(pictures(generator), run_pipeline(pipe, PROMPTS, SEEDS))
+    assert generator.description.source == "stabilityai/sd-turbo"
+    plain = load_plain_pipeline("sd-turbo", device=torch.device("cpu"), dtype=torch.float32)
+    assert torch.equal(run_pipeline(plain, PROMPTS, SEEDS), run_pipeline(pipe, PROMPTS, SEEDS))
+
+
+def test_a_part_that_is_not_asked_for_is_not_read(folder: Path) -> None:
+    shutil.rmtree(folder / "text_encoder_2")
+    shutil.copytree(folder / "text_encoder", folder / "text_encoder_2")  # not what belongs there
+    generator = load_generator(str(folder), device=torch.device("cpu"), dtype=torch.float32)
+    assert generator.image_size(16) == IMAGE_SIZE
+    with pytest.raises(WeightsError, match=r"text_encoder_2 lacks|cannot be loaded"):
+        generator.encode_prompts(["a test"])
 
 
 def test_a_single_file_makes_the_pictures_of_the_folder(

@@ -153,8 +153,8 @@ def test_a_model_index_that_is_not_json_is_told(tmp_path: Path, text: str) -> No
     ("changes", "message"),
     [
         (
-            {"_class_name": "StableDiffusionPipeline"},
-            r"_class_name is 'StableDiffusionPipeline', ex",
+            {"_class_name": "FluxPipeline"},
+            r"_class_name is 'FluxPipeline', ex",
         ),
         ({"_class_name": None}, r"_class_name is None, expected 'StableDiffusionXLPipeline'"),
         (

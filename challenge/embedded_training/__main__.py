@@ -45,7 +45,7 @@ def _run(settings: TrainingSettings) -> None:
     from challenge.embedded_training.samples import write_samples
     from challenge.embedded_training.stages import TrainingRun
     from challenge.environment import resolve_device
-    from challenge.generators.loading import quiet_libraries
+    from challenge.generators.parts import quiet_libraries
 
     run = TrainingRun.open(settings, resolve_device(settings.device), time.monotonic)
     with quiet_libraries():

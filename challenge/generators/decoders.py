@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from challenge.errors import WeightsError
+from challenge.generators.parts import quiet_libraries
 
 SPARE = 2  # a thumbnail's side, in targets
 WIDTH, BLOCKS = 48, 3  # of the network in a thumbnail decoder
@@ -60,7 +61,8 @@ class VaeDecoder(Decoder):
 
     def __init__(self, vae: AutoencoderKL) -> None:
         if vae.dtype == torch.float16 and vae.config.force_upcast:
-            vae.to(torch.bfloat16)
+            with quiet_libraries():
+                vae.to(torch.bfloat16)
         if vae.device.type == "cuda":  # the layout that tensor cores read
             vae.to(memory_format=torch.channels_last)
         self._vae = vae

@@ -4,55 +4,45 @@ The libraries would rather go on: they look for missing files on the net, make u
 file lacks, and say so in a warning. Here each of these is a ``WeightsError`` of one line.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-import diffusers.utils.logging as diffusers_logging
 import torch
-import transformers.utils.logging as transformers_logging
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderTiny,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from diffusers import AutoencoderTiny, DiffusionPipeline, StableDiffusionXLPipeline
 
 from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
 from challenge.generators.decoders import TinyVaeDecoder, check_latents
 from challenge.generators.images import RealImages, load_real_images
+from challenge.generators.parts import (
+    MISFITS,
+    NETWORK_CLASSES,
+    FolderParts,
+    check_complete,
+    explaining_misfits,
+    load_network,
+    quiet_libraries,
+)
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, load_tiny_pipeline, tiny_revision
 from challenge.generators.weights import (
     IMAGES_PREFIX,
     TAESDXL,
-    TRY_TINY,
     Weights,
     find_small_decoder,
     find_weights,
 )
 from challenge.prompts import PromptBook
 
-NETWORK_CLASSES = {
-    "unet": UNet2DConditionModel,
-    "vae": AutoencoderKL,
-    "text_encoder": CLIPTextModel,
-    "text_encoder_2": CLIPTextModelWithProjection,
+# Parts of diffusers' pipelines that look at the finished picture.
+OFF: dict[str, dict[str, Any]] = {
+    "StableDiffusionXLPipeline": {"add_watermarker": False},
+    "StableDiffusionPipeline": {
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    },
 }
-# What the libraries raise when configs and tensors do not fit each other.
-MISFITS = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
-)
 
 
 def open_generator(
@@ -80,21 +70,30 @@ def load_generator(model: str, *, device: torch.device, dtype: torch.dtype) -> O
     Raises:
         WeightsError: the model is missing or damaged, or is not one for a single step.
     """
-    with quiet_libraries():
-        pipe, weights = _load(model, device, dtype)
-        return OneStepGenerator(pipe, describe(pipe, model, weights))
+    if model == "tiny":
+        with quiet_libraries():
+            parts = load_tiny_pipeline().to(device=device, dtype=dtype)
+        return OneStepGenerator(parts, describe(parts, model, None))
+    weights = find_weights(model)
+    if weights.is_single_file:
+        with quiet_libraries():
+            parts = load_pipeline(weights, dtype).to(device)
+    else:
+        parts = FolderParts(weights, device, dtype)
+    return OneStepGenerator(parts, describe(parts, model, weights))
 
 
-def load_plain_pipeline(
-    model: str, *, device: torch.device, dtype: torch.dtype
-) -> StableDiffusionXLPipeline:
+def load_plain_pipeline(model: str, *, device: torch.device, dtype: torch.dtype) -> Any:
     """The same model as diffusers' own pipeline, as anyone loads it, to be measured against.
 
     Raises:
         WeightsError: the model is missing or damaged.
     """
     with quiet_libraries():
-        pipe, _ = _load(model, device, dtype)
+        if model == "tiny":
+            pipe = load_tiny_pipeline().to(device=device, dtype=dtype)
+        else:
+            pipe = load_pipeline(find_weights(model), dtype).to(device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -118,71 +117,41 @@ def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
         except MISFITS as error:
             reason = str(error).strip().partition("\n")[0]
             raise WeightsError(f"{folder} cannot be loaded: {reason}; get it again") from error
-    _check_complete(folder, info["missing_keys"])
+    check_complete(folder, info["missing_keys"])
     check_latents(vae, generator.latent_channels, TAESDXL)
     return TinyVaeDecoder(vae.to(generator.device).eval())
 
 
-def _load(
-    model: str, device: torch.device, dtype: torch.dtype
-) -> tuple[StableDiffusionXLPipeline, Weights | None]:
-    if model == "tiny":
-        return load_tiny_pipeline().to(device=device, dtype=dtype), None
-    weights = find_weights(model)
-    return load_pipeline(weights, dtype).to(device), weights
-
-
-def describe(
-    pipe: StableDiffusionXLPipeline, model: str, weights: Weights | None
-) -> GeneratorDescription:
-    """What records say of ``pipe``; without ``weights`` it is the embedded model."""
+def describe(parts: Any, model: str, weights: Weights | None) -> GeneratorDescription:
+    """What records say of a pipeline; without ``weights`` it is the embedded model."""
     return GeneratorDescription(
         model=model,
         source=weights.source if weights else TINY_SOURCE,
         revision=weights.revision if weights else tiny_revision(),
-        dtype=str(pipe.unet.dtype).removeprefix("torch."),
-        device=str(pipe.device),
-        note=late_start_note(pipe) if weights else TINY_NOTE,
+        dtype=str(parts.unet.dtype).removeprefix("torch."),
+        device=str(parts.device),
+        note=late_start_note(parts) if weights else TINY_NOTE,
     )
 
 
-def load_pipeline(weights: Weights, dtype: torch.dtype) -> StableDiffusionXLPipeline:
-    """The pipeline in ``dtype`` on the CPU, each of its tensors read from the files.
+def load_pipeline(weights: Weights, dtype: torch.dtype) -> Any:
+    """The whole diffusers pipeline in ``dtype`` on the CPU, each tensor read from the files.
 
     Raises:
         WeightsError: tensors are missing, or do not fit the configs.
     """
     load = _load_single_file if weights.is_single_file else _load_folder
-    try:
+    with explaining_misfits(weights):
         return load(weights, dtype)
-    except MISFITS as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(
-            f"{weights.path} cannot be loaded as an SDXL pipeline: {reason}; "
-            f"get it again, or pass another; {TRY_TINY}"
-        ) from error
 
 
-def _load_folder(weights: Weights, dtype: torch.dtype) -> StableDiffusionXLPipeline:
-    networks = {name: _load_network(name, weights, dtype) for name in NETWORK_CLASSES}
-    return StableDiffusionXLPipeline.from_pretrained(
-        weights.path, **networks, local_files_only=True, add_watermarker=False
+def _load_folder(weights: Weights, dtype: torch.dtype) -> Any:
+    networks = {
+        name: load_network(name, weights, dtype, torch.device("cpu")) for name in weights.networks
+    }
+    return DiffusionPipeline.from_pretrained(
+        weights.path, **networks, **OFF[weights.pipeline], local_files_only=True
     )
-
-
-def _load_network(name: str, weights: Weights, dtype: torch.dtype) -> torch.nn.Module:
-    network: torch.nn.Module
-    network, info = NETWORK_CLASSES[name].from_pretrained(
-        weights.path,
-        subfolder=name,
-        variant=weights.variant,
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    _check_complete(weights.path / name, info["missing_keys"])
-    return network
 
 
 def _load_single_file(weights: Weights, dtype: torch.dtype) -> StableDiffusionXLPipeline:
@@ -195,19 +164,11 @@ def _load_single_file(weights: Weights, dtype: torch.dtype) -> StableDiffusionXL
     )
     for name in NETWORK_CLASSES:
         parameters = getattr(pipe, name).named_parameters()
-        _check_complete(weights.path, [f"{name}.{key}" for key, p in parameters if p.is_meta])
+        check_complete(weights.path, [f"{name}.{key}" for key, p in parameters if p.is_meta])
     return pipe
 
 
-def _check_complete(path: Path, missing: Iterable[str]) -> None:
-    if names := sorted(missing):
-        raise WeightsError(
-            f"{path} lacks {len(names)} of the model's tensors, such as {names[0]}; "
-            f"get it again; {TRY_TINY}"
-        )
-
-
-def late_start_note(pipe: StableDiffusionXLPipeline) -> str | None:
+def late_start_note(pipe: Any) -> str | None:
     """A warning if the model's single step does not start from noise; ``None`` if it does."""
     spacing = pipe.scheduler.config.get("timestep_spacing")
     if spacing == "trailing":
@@ -216,20 +177,3 @@ def late_start_note(pipe: StableDiffusionXLPipeline) -> str | None:
         f"with its timestep_spacing of {spacing!r} the model's only step starts where hardly any "
         "noise is left to remove: expect noise; one-step models have 'trailing'"
     )
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep warnings and progress bars of diffusers and transformers off the screen."""
-    logs = (diffusers_logging, transformers_logging)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, progress_bar) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if progress_bar:
-                log.enable_progress_bar()

@@ -14,42 +14,48 @@ tests/test_sdxl_turbo.py proves it ``torch.equal`` to diffusers 0.42's StableDif
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
 from jaxtyping import Float
 from torch import Tensor
 
-from challenge.errors import PromptError, WeightsError
+from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
 from challenge.generators.decoders import Decoder, VaeDecoder, vae_factor
+from challenge.generators.embeddings import PromptEmbeddings
 from challenge.generators.one_step import only_step
-
-ENCODE_BATCH = 32
+from challenge.generators.text_encoders import encode, has_two
 
 
 class OneStepGenerator:
-    """An ``ImageGenerator`` that runs an SDXL pipeline's networks, in place, one UNet call a batch.
+    """An ``ImageGenerator`` that runs a pipeline's networks, in place, one UNet call a batch.
 
-    Pictures are the VAE's until ``use_decoder`` says otherwise.
+    ``pipe`` is SDXL's pipeline or Stable Diffusion's, or something with the same parts. Pictures
+    are the VAE's until ``use_decoder`` says otherwise.
     """
 
-    def __init__(self, pipe: StableDiffusionXLPipeline, description: GeneratorDescription) -> None:
+    def __init__(self, pipe: Any, description: GeneratorDescription) -> None:
         check_unet(pipe.unet.config)
         self.description = description
         self._pipe = pipe
         self.device: torch.device = pipe.device
         self.dtype: torch.dtype = pipe.unet.dtype
         self._one_step = only_step(pipe.scheduler, self.device)
-        self._embeddings: dict[str, tuple[Tensor, Tensor]] = {}
+        self.embeddings = PromptEmbeddings(self.device)
         self._size_ids: dict[int, Tensor] = {}
         self._rng = torch.Generator("cpu")
         if self.device.type == "cuda":  # the layout that tensor cores read
             pipe.unet.to(memory_format=torch.channels_last)
-        self.vae_factor = vae_factor(pipe.vae.config)
-        self.vae_decoder = VaeDecoder(pipe.vae)
+        self.vae_factor = vae_factor(getattr(pipe, "vae_config", None) or pipe.vae.config)
         self._ways: dict[int, _Way] = {}
         self._sides: dict[int, int] = {}
+
+    @cached_property
+    def vae_decoder(self) -> VaeDecoder:
+        """The model's own decoder, loaded when it is first needed."""
+        return VaeDecoder(self._pipe.vae)
 
     @property
     def unet(self) -> torch.nn.Module:
@@ -90,37 +96,20 @@ class OneStepGenerator:
         """Whether the images of this target have a decoder of their own."""
         return target_size in self._sides
 
-    @torch.inference_mode()
     def encode_prompts(self, prompts: Sequence[str]) -> None:
-        """Encode those of ``prompts`` that are not encoded yet; embeddings stay on the device."""
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._embeddings]
-        if new and self._pipe.text_encoder is None:
+        """Encode those of ``prompts`` that are not encoded yet."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.embeddings]
+        if not new:
+            return
+        if self._pipe.text_encoder is None:
             raise ValueError(f"the text encoders were released before {new[0]!r} was encoded")
-        for first in range(0, len(new), ENCODE_BATCH):
-            chunk = new[first : first + ENCODE_BATCH]
-            self._check_lengths(chunk)
-            hidden, _, pooled, _ = self._pipe.encode_prompt(
-                chunk, device=self.device, do_classifier_free_guidance=False
-            )
-            self._embeddings.update(zip(chunk, zip(hidden, pooled, strict=True), strict=True))
-
-    def _check_lengths(self, prompts: list[str]) -> None:
-        """Refuse a prompt that the pipeline would cut with no more than a warning."""
-        for tokenizer in (self._pipe.tokenizer, self._pipe.tokenizer_2):
-            limit = tokenizer.model_max_length
-            for prompt, ids in zip(
-                prompts, tokenizer(prompts, verbose=False).input_ids, strict=True
-            ):
-                if len(ids) > limit:
-                    raise PromptError(
-                        f"a prompt has {len(ids)} tokens and the model reads {limit}; "
-                        f"shorten it: {prompt!r}"
-                    )
+        self.embeddings.add(new, encode(self._pipe, new))
 
     def release_text_encoders(self) -> None:
         """Free the text encoders (1.6 of SDXL-Turbo's 6.9 GB); what is encoded stays."""
         self._pipe.text_encoder = None
-        self._pipe.text_encoder_2 = None
+        if has_two(self._pipe):
+            self._pipe.text_encoder_2 = None
 
     @torch.inference_mode()
     def generate(
@@ -129,7 +118,7 @@ class OneStepGenerator:
         """One picture for each prompt and seed: an inference tensor, float32 in [0, 1]."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
-        way = self._ways.get(image_size, _Way(image_size, self.vae_decoder))
+        way = self._ways.get(image_size) or _Way(image_size, self.vae_decoder)
         latents = self.denoise(prompts, self.draw_noise(seeds, way.resolution))
         return way.decoder.decode(latents)
 
@@ -159,36 +148,29 @@ class OneStepGenerator:
         self, prompts: Sequence[str], noise: Float[Tensor, "B C h w"]
     ) -> Float[Tensor, "B C h w"]:
         """Latents of the images, from noise of unit variance: the one UNet call."""
-        hidden, pooled = self._gather_embeddings(prompts)
-        size_ids = self._size_conditioning(noise.shape[-1] * self.vae_factor)
+        hidden, pooled = self.embeddings.gather(prompts)
         latents = self._one_step.noisy_latents(noise)
         (output,) = self._pipe.unet(
             self._one_step.unet_input(latents),
             self._one_step.timestep,
             encoder_hidden_states=hidden,
-            added_cond_kwargs={
-                "text_embeds": pooled,
-                "time_ids": size_ids.expand(len(prompts), -1),
-            },
+            added_cond_kwargs=self._size_conditioning(pooled, noise.shape[-1] * self.vae_factor),
             return_dict=False,
         )
         return self._one_step.image_latents(latents, output)
 
-    def _gather_embeddings(
-        self, prompts: Sequence[str]
-    ) -> tuple[Float[Tensor, "B tokens width"], Float[Tensor, "B pooled_width"]]:
-        missing = [prompt for prompt in prompts if prompt not in self._embeddings]
-        if missing:
-            raise ValueError(f"{missing[0]!r} is not encoded; call encode_prompts before generate")
-        hidden, pooled = zip(*(self._embeddings[prompt] for prompt in prompts), strict=True)
-        return torch.stack(hidden), torch.stack(pooled)
+    def _size_conditioning(self, pooled: Tensor | None, size: int) -> dict[str, Tensor] | None:
+        """What SDXL's UNet is told beside the prompt: the pooled one, and its ``time_ids``.
 
-    def _size_conditioning(self, size: int) -> Float[Tensor, "1 6"]:
-        """SDXL's time_ids: original size, crop corner, target size, for a picture not cropped."""
+        These are original size, crop corner and target size, for a picture not cropped. SD-Turbo's
+        UNet is told nothing.
+        """
+        if pooled is None:
+            return None
         if size not in self._size_ids:
             ids = torch.tensor([[size, size, 0, 0, size, size]], dtype=self.dtype)
             self._size_ids[size] = ids.to(self.device)
-        return self._size_ids[size]
+        return {"text_embeds": pooled, "time_ids": self._size_ids[size].expand(len(pooled), -1)}
 
 
 @dataclass(frozen=True)
@@ -200,8 +182,11 @@ class _Way:
 
 
 def check_unet(config: Mapping[str, object]) -> None:
-    """Refuse, with a ``WeightsError``, a UNet that wants other conditioning than SDXL-Turbo's."""
-    expected = {"addition_embed_type": "text_time", "time_cond_proj_dim": None}
-    for key, value in expected.items():
-        if config[key] != value:
-            raise WeightsError(f"the model's UNet has {key} {config[key]!r}; expected {value!r}")
+    """Refuse, with a ``WeightsError``, a UNet that wants other conditioning than these models'."""
+    expected = {"addition_embed_type": ("text_time", None), "time_cond_proj_dim": (None,)}
+    for key, values in expected.items():
+        if config[key] not in values:
+            raise WeightsError(
+                f"the model's UNet has {key} {config[key]!r}; "
+                f"expected {' or '.join(repr(value) for value in values)}"
+            )

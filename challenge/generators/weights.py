@@ -1,13 +1,15 @@
 """Finds a model's files on this machine and looks them over: a wrong ``--model`` is told at once.
 
-``--model`` names ``sdxl-turbo`` or another ORG/NAME in the local hub cache, a pipeline folder (the
-one with model_index.json) or one .safetensors file in the original layout. Nothing is downloaded,
-and neither torch nor diffusers is imported.
+``--model`` names ``sdxl-turbo``, ``sd-turbo`` or another ORG/NAME in the local hub cache, a
+pipeline folder (the one with model_index.json) or one .safetensors file in the original layout.
+Nothing is downloaded, and neither torch nor diffusers is imported.
 """
 
+import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
@@ -17,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from challenge.errors import WeightsError
 
 SDXL_TURBO = "stabilityai/sdxl-turbo"
+HUB_IDS = {"sdxl-turbo": SDXL_TURBO, "sd-turbo": "stabilityai/sd-turbo"}
 GET_CONFIGS = f'hf download {SDXL_TURBO} --include "*.json" --include "*.txt"'
 GET_SDXL_TURBO = f'{GET_CONFIGS} --include "*.fp16.safetensors"'
 TAESDXL = "madebyollin/taesdxl"
@@ -31,6 +34,8 @@ NETWORKS = {
     "text_encoder_2": "CLIPTextModelWithProjection",
 }
 TOKENIZERS = ("tokenizer", "tokenizer_2")
+SECOND = ("text_encoder_2", "tokenizer_2")  # what SDXL has and SD-Turbo has not
+PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionPipeline")
 
 # One tensor of each part of an SDXL checkpoint in the layout of Stability-AI/generative-models.
 SINGLE_FILE_PARTS = {
@@ -52,6 +57,28 @@ class Weights:
     config_dir: Path  # folder of model_index.json, the configs and the tokenizers
     source: str  # for records: the path, or the hub id
     revision: str | None = None  # commit of the hub snapshot
+    pipeline: str = PIPELINES[0]  # the class in model_index.json
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of its networks' folders."""
+        return parts_of(self.pipeline, NETWORKS)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these weights from others: the commit, else sizes and times of the files."""
+        if self.revision is not None:
+            return self.revision
+        stats = [(str(file), file.stat()) for file in self.files]
+        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of weights that are read."""
+        if self.is_single_file:
+            return [self.path]
+        return [file for name in self.networks for file in network_files(self.path / name)]
 
     @property
     def is_single_file(self) -> bool:
@@ -66,10 +93,12 @@ class Weights:
     @property
     def num_bytes(self) -> int:
         """Size of the files that are read."""
-        files = [self.path]
-        if not self.is_single_file:
-            files = [file for name in NETWORKS for file in network_files(self.path / name)]
-        return sum(file.stat().st_size for file in files)
+        return sum(file.stat().st_size for file in self.files)
+
+
+def parts_of(pipeline: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that this class of pipeline has."""
+    return tuple(name for name in names if pipeline == PIPELINES[0] or name not in SECOND)
 
 
 def network_files(folder: Path) -> list[Path]:
@@ -85,8 +114,8 @@ def find_weights(model: str) -> Weights:
         WeightsError: they are not on this machine, not SDXL's, or damaged.
     """
     path = Path(model).expanduser()
-    if model == "sdxl-turbo":
-        return _find_in_hub_cache(SDXL_TURBO)
+    if model in HUB_IDS:
+        return _find_in_hub_cache(HUB_IDS[model])
     if path.is_dir():
         return _check_folder(Weights(path, path, source=str(path)))
     if path.is_file():
@@ -94,8 +123,8 @@ def find_weights(model: str) -> Weights:
     if HUB_ID.fullmatch(model):
         return _find_in_hub_cache(model)
     raise WeightsError(
-        f"there is no {model}; --model takes sdxl-turbo, a pipeline folder, a .safetensors file, "
-        "ORG/NAME in the hub cache, or tiny, which needs no weights"
+        f"there is no {model}; --model takes sdxl-turbo, sd-turbo, a pipeline folder, a "
+        ".safetensors file, ORG/NAME in the hub cache, or tiny, which needs no weights"
     )
 
 
@@ -137,8 +166,8 @@ def _cached_index(hub_id: str) -> Path | None:
 
 
 def _check_folder(weights: Weights) -> Weights:
-    _check_configs(weights.path)
-    for name in NETWORKS:
+    weights = replace(weights, pipeline=_check_configs(weights.path))
+    for name in weights.networks:
         files = network_files(weights.path / name)
         if not files:
             raise WeightsError(
@@ -149,8 +178,8 @@ def _check_folder(weights: Weights) -> Weights:
     return weights
 
 
-def _check_configs(folder: Path) -> None:
-    """Refuse a folder without the model_index.json of an SDXL pipeline, or without tokenizers."""
+def _check_configs(folder: Path) -> str:
+    """The pipeline's class; a folder without its model_index.json or tokenizers is refused."""
     path = folder / "model_index.json"
     if not path.is_file():
         raise WeightsError(
@@ -162,14 +191,16 @@ def _check_configs(folder: Path) -> None:
     except ValueError as error:
         raise WeightsError(f"{path} is not JSON ({error}); get the model again") from error
     found = index.get("_class_name") if isinstance(index, dict) else None
-    if found != "StableDiffusionXLPipeline":
+    if found not in PIPELINES:
         raise WeightsError(
-            f"{path}: _class_name is {found!r}, expected 'StableDiffusionXLPipeline'; {TRY_TINY}"
+            f"{path}: _class_name is {found!r}, expected {' or '.join(map(repr, PIPELINES))}; "
+            f"{TRY_TINY}"
         )
-    for name in (*NETWORKS, *TOKENIZERS, "scheduler"):
+    for name in parts_of(found, (*NETWORKS, *TOKENIZERS, "scheduler")):
         _check_component(path, name, index.get(name))
-    for name in TOKENIZERS:
+    for name in parts_of(found, TOKENIZERS):
         _check_tokenizer(folder / name)
+    return str(found)
 
 
 def _check_component(index_path: Path, name: str, entry: object) -> None:
@@ -228,5 +259,6 @@ def _find_config_dir(path: Path) -> Path:
             f"{path} holds weights only; get SDXL-Turbo's configs and tokenizers with "
             f"`{GET_CONFIGS}`, or put them and model_index.json beside the file"
         )
-    _check_configs(index.parent)
+    if _check_configs(index.parent) != PIPELINES[0]:
+        raise WeightsError(f"{index} is not SDXL's, as the file {path} is; put its configs there")
     return index.parent

@@ -1,0 +1,155 @@
+"""The parts of a model, each read from its files to the device when it is first asked for.
+
+A run with stored prompt embeddings never asks for a text encoder, and one with stored decoders
+never for the VAE. It has the attributes of a diffusers pipeline that a generator uses, so either
+can stand for the other. What the libraries would make up is a ``WeightsError`` here.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import diffusers.utils.logging as diffusers_logging
+import torch
+import transformers.utils.logging as transformers_logging
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from challenge.errors import WeightsError
+from challenge.generators.one_step import PREDICTION_TYPES
+from challenge.generators.weights import TRY_TINY, Weights
+
+NETWORK_CLASSES = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
+# What the libraries raise when configs and tensors do not fit each other.
+MISFITS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+
+
+class FolderParts:
+    """The parts of the pipeline in a folder; tokenizers and noise scheduler are read at once.
+
+    ``text_encoder`` and ``text_encoder_2`` may be set to None, to free them.
+    """
+
+    def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self._weights = weights
+        with explaining_misfits(weights):
+            index = json.loads((weights.path / "model_index.json").read_text("utf-8"))
+            self.scheduler = _noise_scheduler(weights.path, index["scheduler"][1])
+            self.tokenizer = CLIPTokenizer.from_pretrained(weights.path / "tokenizer")
+            self.tokenizer_2 = None
+            if index.get("tokenizer_2", [None])[0]:
+                self.tokenizer_2 = CLIPTokenizer.from_pretrained(weights.path / "tokenizer_2")
+            self.vae_config = AutoencoderKL.load_config(weights.path / "vae", local_files_only=True)
+
+    @cached_property
+    def unet(self) -> Any:
+        """The UNet."""
+        return self._network("unet")
+
+    @cached_property
+    def vae(self) -> Any:
+        """The VAE."""
+        return self._network("vae")
+
+    @cached_property
+    def text_encoder(self) -> Any:
+        """The first text encoder, or the only one."""
+        return self._network("text_encoder")
+
+    @cached_property
+    def text_encoder_2(self) -> Any:
+        """The second text encoder."""
+        return self._network("text_encoder_2")
+
+    def _network(self, name: str) -> torch.nn.Module:
+        weights = self._weights
+        with quiet_libraries(), explaining_misfits(weights):
+            return load_network(name, weights, self.dtype, self.device)
+
+
+def _noise_scheduler(folder: Path, class_name: str) -> Any:
+    """The folder's noise scheduler; one that no step is known for is a ``WeightsError``."""
+    for kind in PREDICTION_TYPES:
+        if kind.__name__ == class_name:
+            return kind.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
+    raise WeightsError(
+        f"the model's noise scheduler is {class_name}, which this program cannot run in one "
+        f"step; expected {' or '.join(known.__name__ for known in PREDICTION_TYPES)}"
+    )
+
+
+def load_network(
+    name: str, weights: Weights, dtype: torch.dtype, device: torch.device
+) -> torch.nn.Module:
+    """One network of a folder, with each of its tensors read from the files to ``device``."""
+    network: torch.nn.Module
+    network, info = NETWORK_CLASSES[name].from_pretrained(
+        weights.path,
+        subfolder=name,
+        variant=weights.variant,
+        dtype=dtype,
+        device_map={"": device} if device.type == "cuda" else None,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    check_complete(weights.path / name, info["missing_keys"])
+    return network.eval()
+
+
+def check_complete(path: Path, missing: Iterable[str]) -> None:
+    """Refuse, with a ``WeightsError``, files that lack tensors, instead of making them up."""
+    if names := sorted(missing):
+        raise WeightsError(
+            f"{path} lacks {len(names)} of the model's tensors, such as {names[0]}; "
+            f"get it again; {TRY_TINY}"
+        )
+
+
+@contextmanager
+def explaining_misfits(weights: Weights) -> Iterator[None]:
+    """Turn what the libraries raise into a ``WeightsError`` of one line."""
+    try:
+        yield
+    except MISFITS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"{weights.path} cannot be loaded as an SDXL pipeline: {reason}; "
+            f"get it again, or pass another; {TRY_TINY}"
+        ) from error
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep warnings and progress bars of diffusers and transformers off the screen."""
+    logs = (diffusers_logging, transformers_logging)
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, (verbosity, progress_bar) in zip(logs, before, strict=True):
+            log.set_verbosity(verbosity)
+            if progress_bar:
+                log.enable_progress_bar()
