@@ -63,6 +63,11 @@ def cache_dir(given: Path | None) -> Path:
     return Path(base).expanduser() / "challenge"
 
 
+def prepared_dir(given: Path | None) -> Path:
+    """Where the ``prepare`` command keeps embeddings and decoders, in the cache folder."""
+    return cache_dir(given) / "prepared"
+
+
 def calibration_key(
     settings: GenerateSettings, device: str, dtype: str, prompts: int, run_dir: Path
 ) -> Key:

@@ -27,12 +27,14 @@ from challenge.settings import (
     GenerateSettings,
     InspectSettings,
     PackageSettings,
+    PrepareSettings,
     ReportSettings,
 )
 from challenge.stop import StopNow
 
 Command = (
     Annotated[GenerateSettings, tyro.conf.subcommand("generate")]
+    | Annotated[PrepareSettings, tyro.conf.subcommand("prepare")]
     | Annotated[CheckSettings, tyro.conf.subcommand("check")]
     | Annotated[EvaluateSettings, tyro.conf.subcommand("evaluate")]
     | Annotated[BenchmarkSettings, tyro.conf.subcommand("benchmark")]
@@ -97,6 +99,10 @@ def _run(settings: Command, clock: RunClock) -> int:
             from challenge.commands.generate import generate
 
             return generate(settings, clock)
+        case PrepareSettings():
+            from challenge.commands.prepare import prepare_command
+
+            return prepare_command(settings)
         case CheckSettings():
             from challenge.commands.check import check
 

@@ -51,7 +51,7 @@ BLACK = 2 / 255  # an image with no brighter value than this is black
 class RunParts:
     """What the data sets of a run share; ``batch_sizes`` are those that an earlier run found.
 
-    ``notes`` goes into run.json as it is.
+    ``notes`` goes into run.json as it is; in ``prepared_dir`` is what ``prepare`` left.
     """
 
     device: torch.device
@@ -65,6 +65,7 @@ class RunParts:
     state: RunState
     batch_sizes: Mapping[DatasetName, int] = field(default_factory=dict)
     notes: dict[str, object] = field(default_factory=dict)
+    prepared_dir: Path | None = None
 
 
 class PromptDeck:
@@ -225,6 +226,7 @@ class DatasetRun:
             )
         )
         now_s = self._parts.clock()
+        self._parts.notes.setdefault("first_batch_s", now_s)
         self._scheduler.finished(accepted, rejected, now_s - started_s, now_s)
         self._require_mostly_usable()
         self._tell_batch(len(batch), len(rejected), now_s - started_s)

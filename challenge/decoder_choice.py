@@ -15,7 +15,7 @@ import torch
 
 from challenge.budget import Choice
 from challenge.dataset_run import RunParts
-from challenge.errors import UsageError
+from challenge.errors import UsageError, WeightsError
 from challenge.events import Notice
 from challenge.generators.base import ImageGenerator
 from challenge.generators.decoder_file import load_head, save_head
@@ -30,6 +30,7 @@ from challenge.generators.decoders import Decoder, ThumbnailDecoder, ThumbnailHe
 from challenge.generators.loading import load_small_decoder
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.images import shrink
+from challenge.prepared import note_use, prepared_file
 from challenge.prompts import PromptBook
 from challenge.seeds import derive_seed
 from challenge.settings import GenerateSettings
@@ -68,12 +69,12 @@ def choose_decoders(
         return choices
     if settings.decoder == "vae":
         return choices
-    for group in _groups(books, generator):
+    for group in groups_of(books, generator):
         choices |= dict.fromkeys(group, _Chooser(settings, group, generator, parts).choose())
     return choices
 
 
-def _groups(books: Books, generator: OneStepGenerator) -> list[dict[DatasetSpec, PromptBook]]:
+def groups_of(books: Books, generator: OneStepGenerator) -> list[dict[DatasetSpec, PromptBook]]:
     """Data sets that share a decoder: the same full image, the same thumbnail."""
     groups: dict[tuple[int, int], dict[DatasetSpec, PromptBook]] = {}
     for spec, book in books.items():
@@ -102,10 +103,33 @@ class _Chooser:
             return []
         if self.parts.state.datasets:
             return []  # it began to make images without one
+        if self._use_prepared():
+            return []
         if self.settings.decoder == "linear" or self.settings.decoder == "thumbnail":
             self._fit(self.settings.decoder)
             return []
         return [] if self.settings.ipc != "auto" else self._weigh()
+
+    def _use_prepared(self) -> bool:
+        """Take the decoder that ``prepare`` left, if it is of the kind that was asked for."""
+        if self.parts.prepared_dir is None:
+            return False
+        path = prepared_file(self.parts.prepared_dir, "decoder", self._owner)
+        if not path.exists():
+            return False
+        started_s = self.parts.clock()
+        try:
+            head, report = load_head(path, self.parts.device, self._owner)
+        except WeightsError as error:
+            self._say(f"{error}: not used; run prepare again")
+            return False
+        decoder = ThumbnailDecoder(head)
+        if self.settings.decoder not in ("auto", decoder.name):
+            return False
+        save_head(self.parts.run_dir / self._file_name, head, report, self._owner)
+        self._use(decoder, report)
+        note_use(self.parts, path, self.parts.clock() - started_s)
+        return True
 
     def _weigh(self) -> list[Choice]:
         """Fit what pays, cheapest first, until one is good enough."""
@@ -140,7 +164,7 @@ class _Chooser:
             return False
         if not report.good_enough:
             self._say(
-                f"the {name} decoder reaches {_decibels(report)} of the {GOOD_ENOUGH_DB:g} dB "
+                f"the {name} decoder reaches {decibels(report)} of the {GOOD_ENOUGH_DB:g} dB "
                 "that are wanted: it is not used"
             )
             return False
@@ -149,12 +173,7 @@ class _Chooser:
         return True
 
     def _pairs(self, name: HeadName) -> int:
-        """How many images a fit is made of."""
-        if name == "thumbnail":
-            return THUMBNAIL_PAIRS
-        target = next(iter(self.group)).image_size
-        latents = (self.generator.resolution(target) // self.generator.vae_factor) ** 2
-        return max(FEWEST_PAIRS, LINEAR_LATENTS // latents)
+        return pair_count(name, self.generator, next(iter(self.group)).image_size)
 
     def _use(self, decoder: Decoder, report: FitReport) -> None:
         for spec in self.group:
@@ -164,7 +183,7 @@ class _Chooser:
             **asdict(report),
         }
         seconds = report.pairs_s + report.train_s
-        text = f"{decoder.name} decoder, fitted in {seconds:.1f} s: PSNR {_decibels(report)}"
+        text = f"{decoder.name} decoder, fitted in {seconds:.1f} s: PSNR {decibels(report)}"
         self.parts.emit(Notice(text))
 
     def _trial_s(self) -> tuple[float, float]:
@@ -208,11 +227,19 @@ class _Chooser:
         return head_owner(self.generator, target)
 
 
+def pair_count(name: HeadName, generator: OneStepGenerator, target: int) -> int:
+    """How many images a fit is made of."""
+    if name == "thumbnail":
+        return THUMBNAIL_PAIRS
+    latents = (generator.resolution(target) // generator.vae_factor) ** 2
+    return max(FEWEST_PAIRS, LINEAR_LATENTS // latents)
+
+
 def head_owner(generator: OneStepGenerator, target: int) -> dict[str, str | int]:
     """What a head for images of this target is fitted to."""
     description = generator.description
     return {
-        "weights": description.revision or description.source,
+        "weights": description.fingerprint or description.source,
         "dtype": description.dtype,
         "resolution": generator.resolution(target),
         "ratio": head_ratio(generator, target),
@@ -227,7 +254,8 @@ def spread_prompts(books: Sequence[PromptBook], count: int) -> list[str]:
     return chosen
 
 
-def _decibels(report: FitReport) -> str:
+def decibels(report: FitReport) -> str:
+    """PSNR by size, for a person."""
     return ", ".join(
         f"{each.psnr_db:.1f} dB at {size} px" for size, each in report.fidelity.items()
     )

@@ -95,6 +95,8 @@ class GenerateSettings:
     """Where costs measured on this machine are kept. Default: $CHALLENGE_CACHE_DIR, else
     $XDG_CACHE_HOME/challenge, else ~/.cache/challenge.
     """
+    no_prepared: bool = False
+    """Ignore what the prepare command left in --cache-dir."""
     dry_run: bool = False
     """Try everything, make no submission, and answer READY or NOT READY with a plan (untimed)."""
     json: bool = False
@@ -122,6 +124,35 @@ class GenerateSettings:
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
         """The data sets of this run, in the order in which they are made."""
+        return selected_specs(self.dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """Keep what a run needs and can be made before it: weights, prompt embeddings, decoder."""
+
+    dataset: DatasetChoice = "all"
+    """Data set whose prompts to encode."""
+    model: str = "sdxl-turbo"
+    """As for generate; a hub id that is not in the local cache is downloaded."""
+    decoder: Literal["auto", "vae", "linear", "thumbnail"] = "auto"
+    """The decoder to fit: linear, thumbnail, the first of them that is good (auto), or none
+    (vae).
+    """
+    dtype: DtypeName = "auto"
+    """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N; the one that the run will have."""
+    prompts_dir: Path | None = None
+    """Folder with cifar100.json and tinyimagenet.json, as for generate."""
+    cache_dir: Path | None = None
+    """Where it is kept; as for generate."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    @property
+    def specs(self) -> tuple[DatasetSpec, ...]:
+        """The data sets whose prompts are encoded."""
         return selected_specs(self.dataset)
 
 

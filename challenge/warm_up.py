@@ -20,6 +20,7 @@ from challenge.file_plan import FilePlan
 from challenge.generators.base import ImageGenerator
 from challenge.images import shrink, to_uint8
 from challenge.packing import Packer
+from challenge.prepared import use_stored_embeddings
 from challenge.prompts import PromptBook
 from challenge.scheduler import Costs
 from challenge.settings import GenerateSettings
@@ -43,6 +44,7 @@ def prepare(
     generator = load()
     if generator.description.note:
         parts.emit(Notice(generator.description.note, "warning"))
+    use_stored_embeddings(books, generator, parts)
     _begin(parts, "encode")
     generator.encode_prompts([prompt for book in books.values() for prompt in book.all_prompts()])
     generator.release_text_encoders()

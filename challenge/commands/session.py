@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from challenge.budget import PhaseTimer
-from challenge.calibration import CalibrationFile, cache_dir, calibration_key
+from challenge.calibration import CalibrationFile, cache_dir, calibration_key, prepared_dir
 from challenge.clock import RunClock
 from challenge.environment import device_title, package_versions, resolve_device, resolve_dtype
 from challenge.events import Emit, Notice
@@ -94,6 +94,7 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
         stop=session.stop,
         guard=session.guard,
         state=RunState.load(session.run_dir, session.spent_s),
+        prepared_dir=None if settings.no_prepared else prepared_dir(settings.cache_dir),
     )
     return parts, dtype_name, load
 

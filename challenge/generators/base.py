@@ -24,6 +24,7 @@ class GeneratorDescription:
     device: str
     decoder: str = "vae"
     note: str | None = None  # what the user must be told, in plain words
+    fingerprint: str | None = None  # of the weights; what is kept of a model is kept under it
 
 
 class ImageGenerator(Protocol):

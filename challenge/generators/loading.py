@@ -27,7 +27,6 @@ from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, load_tiny_pipeline, tiny_revision
 from challenge.generators.weights import (
     IMAGES_PREFIX,
-    TAESDXL,
     Weights,
     find_small_decoder,
     find_weights,
@@ -99,12 +98,12 @@ def load_plain_pipeline(model: str, *, device: torch.device, dtype: torch.dtype)
 
 
 def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
-    """TAESDXL for this generator's latents, on its device and in its dtype.
+    """TAESDXL, or TAESD, for this generator's latents, on its device and in its dtype.
 
     Raises:
         WeightsError: it is not on this machine, is damaged, or was made for other latents.
     """
-    folder = find_small_decoder()
+    folder = find_small_decoder(of_sdxl=generator.is_sdxl)
     with quiet_libraries():
         try:
             vae, info = AutoencoderTiny.from_pretrained(
@@ -118,7 +117,7 @@ def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
             reason = str(error).strip().partition("\n")[0]
             raise WeightsError(f"{folder} cannot be loaded: {reason}; get it again") from error
     check_complete(folder, info["missing_keys"])
-    check_latents(vae, generator.latent_channels, TAESDXL)
+    check_latents(vae, generator.latent_channels, folder.name)
     return TinyVaeDecoder(vae.to(generator.device).eval())
 
 
@@ -131,6 +130,7 @@ def describe(parts: Any, model: str, weights: Weights | None) -> GeneratorDescri
         dtype=str(parts.unet.dtype).removeprefix("torch."),
         device=str(parts.device),
         note=late_start_note(parts) if weights else TINY_NOTE,
+        fingerprint=weights.fingerprint if weights else tiny_revision(),
     )
 
 

@@ -64,6 +64,11 @@ class OneStepGenerator:
         return unet
 
     @property
+    def is_sdxl(self) -> bool:
+        """Whether it is of SDXL's kind, else of Stable Diffusion's."""
+        return has_two(self._pipe)
+
+    @property
     def latent_channels(self) -> int:
         """Channels of the latents."""
         channels: int = self._pipe.unet.config.in_channels

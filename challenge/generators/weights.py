@@ -2,18 +2,18 @@
 
 ``--model`` names ``sdxl-turbo``, ``sd-turbo`` or another ORG/NAME in the local hub cache, a
 pipeline folder (the one with model_index.json) or one .safetensors file in the original layout.
-Nothing is downloaded, and neither torch nor diffusers is imported.
+A run downloads nothing (``prepare`` may); neither torch nor diffusers is imported.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 
 from challenge.errors import WeightsError
@@ -22,7 +22,8 @@ SDXL_TURBO = "stabilityai/sdxl-turbo"
 HUB_IDS = {"sdxl-turbo": SDXL_TURBO, "sd-turbo": "stabilityai/sd-turbo"}
 GET_CONFIGS = f'hf download {SDXL_TURBO} --include "*.json" --include "*.txt"'
 GET_SDXL_TURBO = f'{GET_CONFIGS} --include "*.fp16.safetensors"'
-TAESDXL = "madebyollin/taesdxl"
+SMALL_DECODERS = {True: "madebyollin/taesdxl", False: "madebyollin/taesd"}  # of SDXL, of SD
+FETCHED = ("*.json", "*.txt", "*.fp16.safetensors")  # of a hub repository
 IMAGES_PREFIX = "images:"  # generators/images.py
 TRY_TINY = "--model tiny needs no weights"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -140,13 +141,32 @@ def _find_in_hub_cache(hub_id: str) -> Weights:
     return _check_folder(Weights(snapshot, snapshot, source=hub_id, revision=snapshot.name))
 
 
-def find_small_decoder() -> Path:
-    """The folder of TAESDXL in the local hub cache; ``WeightsError`` when it is not there."""
-    config = try_to_load_from_cache(TAESDXL, "config.json")
+def fetch_weights(model: str, tell: Callable[[str], None]) -> Weights:
+    """The files of ``model``, downloaded first if it is a hub id that is not in the local cache.
+
+    Raises:
+        WeightsError: as ``find_weights``, or the download failed.
+    """
+    hub_id = HUB_IDS.get(model, model)
+    is_hub_id = HUB_ID.fullmatch(hub_id) and not Path(model).expanduser().exists()
+    if is_hub_id and _cached_index(hub_id) is None:
+        tell(f"downloading {hub_id} to {constants.HF_HUB_CACHE}")
+        try:
+            snapshot_download(hub_id, allow_patterns=list(FETCHED))
+        except (OSError, ValueError, HfHubHTTPError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(f"{hub_id} cannot be downloaded: {reason}; {TRY_TINY}") from error
+    return find_weights(model)
+
+
+def find_small_decoder(*, of_sdxl: bool) -> Path:
+    """The folder of TAESDXL or TAESD in the hub cache; ``WeightsError`` when it is not there."""
+    hub_id = SMALL_DECODERS[of_sdxl]
+    config = try_to_load_from_cache(hub_id, "config.json")
     if not isinstance(config, str):
         raise WeightsError(
-            f"{TAESDXL} is not in the hub cache {constants.HF_HUB_CACHE}; get it with "
-            f'`hf download {TAESDXL} --include "*.json" --include "*.safetensors"`, '
+            f"{hub_id} is not in the hub cache {constants.HF_HUB_CACHE}; get it with "
+            f'`hf download {hub_id} --include "*.json" --include "*.safetensors"`, '
             "or take another --decoder"
         )
     return Path(config).parent
