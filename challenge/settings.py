@@ -22,7 +22,7 @@ from challenge.spec import (
 
 DatasetChoice = Literal["cifar100", "tinyimagenet", "all"]
 AugmentPreset = Literal["none", "upright"]
-DecoderName = Literal["auto", "vae", "taesdxl", "linear", "thumbnail"]
+DecoderChoice = Literal["auto", "vae", "taesdxl", "linear", "thumbnail"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16"]
 DecoderName = Literal["vae", "taesdxl", "linear", "thumbnail"]
@@ -69,7 +69,7 @@ class GenerateSettings:
     """Images per class in the file; auto: as many as the limit allows."""
     augment: AugmentPreset = "upright"
     """Post-augmentation: none, or upright (mild zoom, shift, mirror)."""
-    decoder: DecoderName = "auto"
+    decoder: DecoderChoice = "auto"
     """What turns latents into pixels: vae (the model's own), taesdxl (local hub cache), linear or
     thumbnail (fitted to the VAE at the start); auto: a fitted one if that pays and it is good.
     """

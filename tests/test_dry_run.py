@@ -49,7 +49,7 @@ def test_ready_with_a_plan_for_each_set_and_nothing_left_but_the_calibration(
         assert each["images"] > 0
         assert {"generate", "write", "augment", "fsync"} == set(each["phases_s"])
         assert each["phases_s"]["generate"] == pytest.approx(each["images"] / each["images_per_s"])
-    shared = {"start_up", "import", "load", "encode", "warm_up", "other"}
+    shared = {"start_up", "import", "load", "encode", "fit", "warm_up", "other"}
     assert set(plan["shared_s"]) == shared
     assert plan["shared_s"]["warm_up"] > 0
     assert document["checks"]["disk"]["num_bytes"] == 2**25
