@@ -1,4 +1,3 @@
-import itertools
 from dataclasses import replace
 
 import pytest
@@ -59,10 +58,12 @@ def test_the_ways_are_measured_in_turns_and_compared_turn_by_turn() -> None:
         "pipeline, once per image",
         "pipeline, batched",
     ]
-    assert [len(each.ratios) for each in comparison.speed_ups] == [3, 3]
+    turns = comparison.rows[0].calls
+    assert turns >= 3
+    assert [len(each.ratios) for each in comparison.speed_ups] == [turns, turns]
     batches = [call["batch"] for call in pipe.calls]
-    changes = sum(left != right for left, right in itertools.pairwise(batches))
-    assert changes == 6  # the try whether it fits; then once, batched, once, batched, once, batched
+    assert batches[:5] == [4, 1, 1, 4, 4]  # does it fit; warm-up and first turn of each
+    assert batches[5:] == [1, 4] * (turns - 1)
 
 
 def test_the_pipelines_batch_is_halved_until_it_fits_and_every_misfit_is_a_row() -> None:
@@ -79,7 +80,7 @@ def test_the_pipelines_batch_is_halved_until_it_fits_and_every_misfit_is_a_row()
 def test_a_pipeline_that_does_not_fit_at_all_leaves_our_row() -> None:
     comparison = compared(LimitedPipeline(0), 2)
     assert [row.error for row in comparison.rows] == [None, *["out of memory"] * 3]
-    assert [each.ratios for each in comparison.speed_ups] == [[]]
+    assert comparison.speed_ups == []
 
 
 def test_ours_with_two_decoders_is_compared_with_each_way_of_the_pipeline() -> None:

@@ -69,6 +69,7 @@ class FullSize:
         self._settings, self._folder, self._say = settings, folder, say
         self._device = measurement.source.device
         self._spec = DATASETS[settings.dataset]
+        self._machine = describe_machine(self._device)
         self._dtype = resolve_dtype(settings.dtypes[0], self._device)
 
     def run(self, write_table: WriteTable) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class FullSize:
             "parts": entries,
             "elapsed_s": measurement.clock(),
             "settings": asdict(self._settings),
-            "machine": describe_machine(self._device),
+            "machine": self._machine,
         }
 
     def _rows(self, seconds: float) -> Entry:

@@ -1,11 +1,12 @@
 """Our loop at each batch size of a variant, and our best beside the plain pipeline, in turns.
 
-Everything is measured in one process, and what is compared is measured in turns (A B C A B C ...),
-because machines drift.
+Everything is measured in one process. What is compared is called in turns (A B C A B C ...), one
+call each, because machines drift and others use them too: a ratio is of neighbours in time.
 """
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from challenge.benchmarks.timing import Call, Stopwatch, Timing, joined
 from challenge.benchmarks.work import Workload, our_call, pipeline_call
 from challenge.generators.base import ImageGenerator
 
-TURNS = 3  # of the comparison with the baselines
+MIN_TURNS = 3  # of the comparison with the baselines
 OURS, ONCE, BATCHED = "ours", "pipeline, once per image", "pipeline, batched"
 OUT_OF_MEMORY = "out of memory"
 
@@ -68,21 +69,30 @@ class Bench:
         theirs = [self._plain_way(ONCE, pipe, plain, ceiling, 1)]
         if batch:
             theirs.append(self._plain_way(BATCHED, pipe, plain, ceiling, batch))
-        turns: dict[Way, list[Timing | None]] = {way: [] for way in (*ours, *theirs)}
-        for turn in range(TURNS):
-            for way, timings in turns.items():
-                timings.append(
-                    self.stopwatch.time_if_it_fits(
-                        way.call, self.seconds_per_row / TURNS, min_calls=1, warm_up=turn == 0
-                    )
-                )
-        rows = [self._joined_row(way, timings) for way, timings in turns.items()]
+        turns = self._take_turns([*ours, *theirs])
+        rows = [self._row(way, turns.get(way)) for way in (*ours, *theirs)]
         speed_ups = [
             SpeedUp(mine.variant.decoder, its.method, _ratios(mine, its, turns))
             for mine in ours
             for its in theirs
+            if mine in turns and its in turns
         ]
         return Comparison([*rows, *misfits], speed_ups)
+
+    def _take_turns(self, ways: Sequence["Way"]) -> dict["Way", list[Timing]]:
+        """One call of each way, over and over, for the seconds of so many rows; each warmed up.
+
+        A way that does not fit into memory is not in the result.
+        """
+        turns: dict[Way, list[Timing]] = {}
+        for way in ways:
+            if warm_up := self.stopwatch.time_if_it_fits(way.call, 0.0, min_calls=1):
+                turns[way] = [warm_up]
+        end_s = time.perf_counter() + self.seconds_per_row * len(ways)
+        while time.perf_counter() < end_s or any(len(each) < MIN_TURNS for each in turns.values()):
+            for way, timings in turns.items():
+                timings.append(self.stopwatch.time_calls(way.call, 0.0, min_calls=1, warm_up=False))
+        return turns
 
     def _plain_way(
         self, method: str, pipe: DiffusionPipeline, plain: Variant, ceiling: Ceiling, size: int
@@ -90,10 +100,10 @@ class Bench:
         call = pipeline_call(pipe, self.work, size, plain.resolution)
         return Way(method, size, plain, ceiling, call)
 
-    def _joined_row(self, way: "Way", timings: Sequence[Timing | None]) -> BenchmarkRow:
-        fitted = [timing for timing in timings if timing is not None]
-        if len(fitted) == len(timings):
-            row = measured_row(way.method, way.batch_size, way.variant, way.ceiling, joined(fitted))
+    def _row(self, way: "Way", timings: Sequence[Timing] | None) -> BenchmarkRow:
+        if timings:
+            timing = joined(timings)
+            row = measured_row(way.method, way.batch_size, way.variant, way.ceiling, timing)
         else:
             row = failed_row(way.method, way.batch_size, way.variant, OUT_OF_MEMORY)
         self.tell(row)
@@ -142,11 +152,10 @@ class Comparison:
     speed_ups: list[SpeedUp]
 
 
-def _ratios(mine: Way, its: Way, turns: Mapping[Way, Sequence[Timing | None]]) -> list[float]:
-    """Median rate over median rate, of each turn in which both ran."""
+def _ratios(mine: Way, its: Way, turns: Mapping[Way, Sequence[Timing]]) -> list[float]:
+    """Rate over rate, of each turn."""
 
-    def rate(way: Way, timing: Timing) -> float:
-        return way.batch_size / statistics.median(timing.calls_s)
+    def rates(way: Way) -> Iterator[float]:
+        return (way.batch_size / timing.calls_s[0] for timing in turns[way])
 
-    pairs = zip(turns[mine], turns[its], strict=True)
-    return [rate(mine, left) / rate(its, right) for left, right in pairs if left and right]
+    return [left / right for left, right in zip(rates(mine), rates(its), strict=True)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from challenge.clock import RunClock
 from challenge.commands.benchmark_screen import show_gpus, show_preset, show_tables, tables_text
 from challenge.console import RunView, write_document
-from challenge.errors import OutputError
+from challenge.errors import GenerationError, OutputError
 from challenge.events import Notice
 from challenge.records import explaining_os_errors, require_writable, run_folder, write_json
 from challenge.settings import BenchmarkSettings
@@ -84,6 +84,8 @@ def _measure_preset(settings: BenchmarkSettings, clock: RunClock, view: RunView)
 
         with explaining_os_errors(folder):
             document = FullSize(measurement, folder, _teller(view)).run(write_table)
+    if not any(row["images_per_s"] for row in document["rows"]):
+        raise GenerationError(f"no row was measured; {folder}/results.json says why")
     return {**document, "folder": str(folder)}
 
 

@@ -131,10 +131,9 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     """By how much we are faster, the ceiling, and the seconds to the first batch."""
     lines = [
         f"ours ({each['decoder']}) is {statistics.median(each['ratios']):.2f} times the "
-        f"{each['baseline']} ({min(each['ratios']):.2f} to {max(each['ratios']):.2f} in "
-        f"{len(each['ratios'])} turns of one run)"
+        f"{each['baseline']} (half of {len(each['ratios'])} turns between "
+        f"{_quartile(each, 0):.2f} and {_quartile(each, 2):.2f})"
         for each in document["speed_ups"]
-        if each["ratios"]
     ]
     speeds = ", ".join(
         f"{tflops:.3g} TFLOP/s in {dtype}" for dtype, tflops in document["ceiling_tflops"].items()
@@ -161,6 +160,11 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         f"at {start['encoded_s']:.1f} s"
     )
     return lines
+
+
+def _quartile(speed_up: Mapping[str, Any], index: int) -> float:
+    ratios: list[float] = speed_up["ratios"]
+    return statistics.quantiles(ratios, n=4)[index]
 
 
 def _number(value: float | None, form: str) -> str:
