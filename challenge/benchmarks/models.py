@@ -44,6 +44,7 @@ class Source:
                 generator = OneStepGenerator(self._random(dtype), self.description(dtype))
         else:
             generator = load_generator(self.model, device=self.device, dtype=dtype)
+        generator.unet  # noqa: B018  # read when it is first asked for, and this is loading
         return generator, time.perf_counter() - started_s
 
     def pipeline(self, dtype: torch.dtype) -> DiffusionPipeline:
