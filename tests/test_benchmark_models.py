@@ -1,7 +1,7 @@
 import pytest
 import torch
 from benches import CPU
-from test_random_weights import SHRUNKEN
+from test_random_weights import SHRUNKEN, SHRUNKEN_SD
 
 from challenge import settings
 from challenge.benchmarks.models import Source, use_decoder
@@ -65,6 +65,14 @@ def test_a_decoder_of_other_latents_is_refused() -> None:
     tiny, _ = Source("tiny", random_weights=False, device=CPU).generator(torch.float32)
     with pytest.raises(WeightsError, match="latents of 4 channels and this model's have 12"):
         use_decoder(tiny, Variant("float32", 32, "taesdxl"), 32)
+
+
+def test_sd_turbo_is_measured_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PUBLIC_MODELS, "sd-turbo", SHRUNKEN_SD)
+    made, _ = Source("sd-turbo", random_weights=True, device=CPU).generator(torch.float32)
+    made.encode_prompts(PROMPTS)
+    use_decoder(made, Variant("float32", 128, "thumbnail"), 32)
+    assert made.generate(PROMPTS, [0, 1], 64).isfinite().all()
 
 
 def test_the_settings_know_the_models_that_have_a_config() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from benches import CPU
 from conftest import CliRunner
-from test_random_weights import SHRUNKEN
+from test_random_weights import SHRUNKEN, SHRUNKEN_SD
 
 from challenge.benchmarks import child, full_size
 from challenge.benchmarks.full_size import FullSize
@@ -132,10 +132,13 @@ def test_the_real_run_knows_nothing_of_other_runs(tmp_path: Path, fake_run: Fake
     assert [each.name for each in tmp_path.iterdir()] == ["generate.json"]
 
 
-@pytest.fixture
-def random_settings(monkeypatch: pytest.MonkeyPatch) -> BenchmarkSettings:
-    monkeypatch.setitem(PUBLIC_MODELS, "sdxl-turbo", SHRUNKEN)
-    return replace(SETTINGS, model="sdxl-turbo")
+@pytest.fixture(params=["sdxl-turbo", "sd-turbo"])
+def random_settings(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> BenchmarkSettings:
+    shrunken = {"sdxl-turbo": SHRUNKEN, "sd-turbo": SHRUNKEN_SD}[request.param]
+    monkeypatch.setitem(PUBLIC_MODELS, request.param, shrunken)
+    return replace(SETTINGS, model=request.param)
 
 
 def test_a_random_model_lies_on_disk_for_the_real_run_and_is_taken_away_again(
@@ -156,8 +159,8 @@ def test_the_model_on_disk_loads_as_any_other(
     for generator in (loaded, made):
         generator.encode_prompts(["a boat"])
     assert torch.equal(
-        loaded.denoise(["a boat"], loaded.draw_noise([3], 64)),
-        made.denoise(["a boat"], made.draw_noise([3], 64)),
+        loaded.denoise(["a boat"], loaded.draw_noise([3], 128)),
+        made.denoise(["a boat"], made.draw_noise([3], 128)),
     )
 
 

@@ -10,7 +10,7 @@ def test_the_ceiling_is_the_speed_of_the_device_over_the_cost_of_an_image() -> N
 
 
 def test_a_row_is_made_of_the_rates_of_its_calls() -> None:
-    timing = Timing(9.0, [8.0, 4.0, 2.0, 1.0, 4.0], 3.5, energy_j=38.0)
+    timing = Timing(9.0, [8.0, 4.0, 2.0, 1.0, 4.0], 3.5, energy_j=38.0, cpu_s=20.0)
     row = measured_row("ours", 8, VARIANT, CEILING, timing, load_s=1.5)
     assert row.images_per_s == 2.0  # the median of 1, 2, 4, 8 and 2 images a second
     assert row.images_per_s_iqr == pytest.approx(6.0 - 1.5)
@@ -19,6 +19,7 @@ def test_a_row_is_made_of_the_rates_of_its_calls() -> None:
     assert row.power_w == 2.0  # 38 J in 19 s
     assert row.images_per_joule == pytest.approx(40 / 38)
     assert (row.peak_gib, row.load_s, row.calls, row.warm_up_s) == (3.5, 1.5, 5, 9.0)
+    assert row.cpu_s_per_image == 0.5
     assert row.compile_s is None
 
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from benches import CPU
@@ -36,6 +38,15 @@ def test_energy_is_what_the_timed_calls_used() -> None:
     assert timing.energy_j == 10.0
 
 
+def test_processor_seconds_are_those_of_the_timed_calls() -> None:
+    def wait() -> None:
+        time.sleep(0.05)
+
+    timing = Stopwatch(CPU, Meter()).time_calls(wait, seconds=0.0)
+    assert sum(timing.calls_s) > 0.15
+    assert timing.cpu_s < 0.1
+
+
 def test_without_a_meter_there_is_no_energy() -> None:
     assert Stopwatch(CPU, Meter()).time_calls(lambda: None, seconds=0.0).energy_j is None
 
@@ -56,6 +67,6 @@ def test_another_fault_is_not_taken_for_a_lack_of_memory() -> None:
 
 
 def test_turns_are_joined_to_the_highest_peak_and_all_energy() -> None:
-    turns = [Timing(0.5, [1.0, 2.0], 3.0, 40.0), Timing(None, [3.0], 5.0, 2.0)]
-    assert joined(turns) == Timing(0.5, [1.0, 2.0, 3.0], 5.0, 42.0)
+    turns = [Timing(0.5, [1.0, 2.0], 3.0, 40.0, 1.5), Timing(None, [3.0], 5.0, 2.0, 0.25)]
+    assert joined(turns) == Timing(0.5, [1.0, 2.0, 3.0], 5.0, 42.0, 1.75)
     assert joined([Timing(0.5, [1.0], None, 40.0), Timing(None, [3.0])]).energy_j is None

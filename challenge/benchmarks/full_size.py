@@ -220,7 +220,7 @@ class FullSize:
     def _save_model(self, folder: Path) -> None:
         """Write the random pipeline to disk, as a model that was downloaded lies there."""
         pipe = self._measurement.source.pipeline(self._dtype)
-        parts = (pipe.unet, pipe.vae, pipe.text_encoder, pipe.text_encoder_2)
+        parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
         size = sum(
             each.numel() * each.element_size() for part in parts for each in part.parameters()
         )

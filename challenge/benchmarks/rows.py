@@ -32,8 +32,9 @@ class BenchmarkRow:
 
     ``tflops`` counts the multiplications and additions of the model's own layers; ``ceiling_share``
     is its part of what a large matrix product reaches on this device in this dtype. ``peak_gib`` is
-    torch's peak on a GPU. Watts and joules are the GPU's by NVML. ``compile_s`` is what the first
-    call of a compiled model took above a later one.
+    torch's peak on a GPU. Watts and joules are the GPU's by NVML. ``cpu_s_per_image`` are processor
+    seconds of all threads, which hardly depend on what else the machine does. ``compile_s`` is what
+    the first call of a compiled model took above a later one.
     """
 
     method: str
@@ -51,6 +52,7 @@ class BenchmarkRow:
     peak_gib: float | None = None
     power_w: float | None = None
     images_per_joule: float | None = None
+    cpu_s_per_image: float | None = None
     load_s: float | None = None
     compile_s: float | None = None
     error: str | None = None
@@ -103,6 +105,7 @@ def measured_row(
         peak_gib=timing.peak_gib,
         power_w=joules / sum(timing.calls_s) if joules else None,
         images_per_joule=images / joules if joules else None,
+        cpu_s_per_image=timing.cpu_s / images,
         load_s=load_s,
         compile_s=_compile_s(timing) if variant.compile else None,
     )

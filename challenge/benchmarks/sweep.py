@@ -72,7 +72,7 @@ class Bench:
         turns = self._take_turns([*ours, *theirs])
         rows = [self._row(way, turns.get(way)) for way in (*ours, *theirs)]
         speed_ups = [
-            SpeedUp(mine.variant.decoder, its.method, _ratios(mine, its, turns))
+            _speed_up(mine, its, turns)
             for mine in ours
             for its in theirs
             if mine in turns and its in turns
@@ -142,6 +142,7 @@ class SpeedUp:
     decoder: str
     baseline: str
     ratios: list[float]
+    cpu_ratio: float  # of the processor seconds an image
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,15 @@ class Comparison:
     speed_ups: list[SpeedUp]
 
 
-def _ratios(mine: Way, its: Way, turns: Mapping[Way, Sequence[Timing]]) -> list[float]:
+def _speed_up(mine: Way, its: Way, turns: Mapping[Way, Sequence[Timing]]) -> SpeedUp:
     """Rate over rate, of each turn."""
 
-    def rates(way: Way) -> Iterator[float]:
-        return (way.batch_size / timing.calls_s[0] for timing in turns[way])
+    def rates(way: Way) -> list[float]:
+        return [way.batch_size / timing.calls_s[0] for timing in turns[way]]
 
-    return [left / right for left, right in zip(rates(mine), rates(its), strict=True)]
+    def cpu_s_per_image(way: Way) -> float:
+        return sum(timing.cpu_s for timing in turns[way]) / (way.batch_size * len(turns[way]))
+
+    ratios = [left / right for left, right in zip(rates(mine), rates(its), strict=True)]
+    cpu_ratio = cpu_s_per_image(its) / cpu_s_per_image(mine)
+    return SpeedUp(mine.variant.decoder, its.method, ratios, cpu_ratio)

@@ -15,12 +15,16 @@ Call = Callable[[], None]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the warm-up call and of each call after it; ``energy_j`` is of the latter."""
+    """Seconds of the warm-up call and of each call after it.
+
+    ``energy_j`` and ``cpu_s``, the processor seconds of all threads, are of the latter together.
+    """
 
     warm_up_s: float | None
     calls_s: list[float]
     peak_gib: float | None = None
     energy_j: float | None = None
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,18 @@ class Stopwatch:
             torch.cuda.reset_peak_memory_stats(self.device)
         warm_up_s = self.seconds(call) if warm_up else None
         joules_before = self.meter.energy_j()
+        cpu_before_s = time.process_time()
         calls_s: list[float] = []
         while sum(calls_s) < seconds or len(calls_s) < min_calls:
             calls_s.append(self.seconds(call))
+        cpu_s = time.process_time() - cpu_before_s
         joules = self.meter.energy_j()
         return Timing(
             warm_up_s,
             calls_s,
             torch.cuda.max_memory_allocated(self.device) / 2**30 if is_gpu else None,
             None if joules is None or joules_before is None else joules - joules_before,
+            cpu_s,
         )
 
     def time_if_it_fits(
@@ -80,7 +87,7 @@ class Stopwatch:
 
 
 def joined(timings: Sequence[Timing]) -> Timing:
-    """Several turns as one: the first one's warm-up, all calls, the highest peak, all energy."""
+    """Several turns as one: the first's warm-up, all calls, the highest peak, sums of the rest."""
     peaks = [timing.peak_gib for timing in timings if timing.peak_gib is not None]
     energies = [timing.energy_j for timing in timings if timing.energy_j is not None]
     return Timing(
@@ -88,4 +95,5 @@ def joined(timings: Sequence[Timing]) -> Timing:
         [call_s for timing in timings for call_s in timing.calls_s],
         max(peaks, default=None),
         sum(energies) if len(energies) == len(timings) else None,
+        sum(timing.cpu_s for timing in timings),
     )

@@ -132,7 +132,8 @@ def summary(document: Mapping[str, Any]) -> list[str]:
     lines = [
         f"ours ({each['decoder']}) is {statistics.median(each['ratios']):.2f} times the "
         f"{each['baseline']} (half of {len(each['ratios'])} turns between "
-        f"{_quartile(each, 0):.2f} and {_quartile(each, 2):.2f})"
+        f"{_quartile(each, 0):.2f} and {_quartile(each, 2):.2f}), {each['cpu_ratio']:.2f} times in "
+        "processor seconds"
         for each in document["speed_ups"]
     ]
     speeds = ", ".join(
