@@ -13,6 +13,7 @@ from challenge.environment import device_title, package_versions, resolve_device
 from challenge.events import Emit, Notice
 from challenge.guard.handle import Guard
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.read_ahead import read_ahead
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import StopRequest
@@ -45,11 +46,14 @@ def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
 
 
 def require_model(model: str) -> None:
-    """Raise ``WeightsError`` at once, before torch is imported, for a model that is not there."""
+    """Begin to read the model's files, before torch is imported.
+
+    Raises ``WeightsError`` at once for a model that is not there.
+    """
     from challenge.generators.weights import IMAGES_PREFIX, find_weights
 
     if model != "tiny" and not model.startswith(IMAGES_PREFIX):
-        find_weights(model)
+        read_ahead(find_weights(model).files)
 
 
 def default_run_dir(settings: GenerateSettings) -> Path:
