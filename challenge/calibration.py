@@ -80,6 +80,7 @@ def calibration_key(
         "dataset": settings.dataset,
         "augment": settings.augment,
         "decoder": settings.decoder,
+        "num_inference_steps": settings.num_inference_steps,
         "batch_size": settings.batch_size,
         "prompts": prompts,
         "disk": str(_mount_point(run_dir)),

@@ -192,12 +192,12 @@ class _Chooser:
         generator, device = self.generator, self.parts.device
         prompts = spread_prompts(list(self.group.values()), TRIAL_IMAGES)
         resolution, ratio = generator.resolution(target), head_ratio(generator, target)
-        noise = generator.draw_noise(range(TRIAL_IMAGES), resolution)
-        head = ThumbnailDecoder(ThumbnailHead(noise.shape[1], ratio).to(device))
+        head = ThumbnailDecoder(ThumbnailHead(generator.latent_channels, ratio).to(device))
 
         def seconds(decoder: Decoder) -> float:
             started_s = self.parts.clock()
-            shrink(decoder.decode(generator.denoise(prompts, noise)), target).cpu()
+            latents = generator.image_latents(prompts, range(TRIAL_IMAGES), resolution)
+            shrink(decoder.decode(latents), target).cpu()
             return (self.parts.clock() - started_s) / TRIAL_IMAGES
 
         seconds(generator.vae_decoder)  # what is slow only once
@@ -243,6 +243,7 @@ def head_owner(generator: OneStepGenerator, target: int) -> dict[str, str | int]
         "dtype": description.dtype,
         "resolution": generator.resolution(target),
         "ratio": head_ratio(generator, target),
+        "num_inference_steps": generator.num_inference_steps,
     }
 
 

@@ -69,6 +69,8 @@ class GenerateSettings:
     """Images per class in the file; auto: as many as the limit allows."""
     augment: AugmentPreset = "upright"
     """Post-augmentation: none, or upright (mild zoom, shift, mirror)."""
+    num_inference_steps: int = 1
+    """Steps of the model for each image; 2 or 4 give better and fewer images."""
     decoder: DecoderChoice = "auto"
     """What turns latents into pixels: vae (the model's own), taesdxl (local hub cache), linear or
     thumbnail (fitted to the VAE at the start); auto: a fitted one if that pays and it is good.
@@ -119,6 +121,7 @@ class GenerateSettings:
         if self.rounds > 1 and self.resume is not None:
             raise UsageError("--rounds with --resume: resume one round's folder, such as round-2")
         _require_count("--ipc", self.ipc)
+        _require_count("--num-inference-steps", self.num_inference_steps)
         _require_count("--batch-size", self.batch_size)
 
     @property
@@ -135,6 +138,8 @@ class PrepareSettings:
     """Data set whose prompts to encode."""
     model: str = "sdxl-turbo"
     """As for generate; a hub id that is not in the local cache is downloaded."""
+    num_inference_steps: int = 1
+    """As for generate: a decoder is fitted to what so many steps make."""
     decoder: Literal["auto", "vae", "linear", "thumbnail"] = "auto"
     """The decoder to fit: linear, thumbnail, the first of them that is good (auto), or none
     (vae).

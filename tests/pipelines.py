@@ -125,11 +125,12 @@ def run_pipeline(
     seeds: Sequence[int],
     image_size: int = IMAGE_SIZE,
     output_type: str = "pt",
+    steps: int = 1,
 ) -> Tensor:
-    """What diffusers makes of them in one step; ``output_type="latent"`` stops before the VAE."""
+    """What diffusers makes of them; ``output_type="latent"`` stops before the VAE."""
     images: Tensor = pipe(
         prompt=list(prompts),
-        num_inference_steps=1,
+        num_inference_steps=steps,
         guidance_scale=0.0,
         height=image_size,
         width=image_size,

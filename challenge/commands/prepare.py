@@ -33,6 +33,7 @@ def prepare_command(settings: PrepareSettings) -> int:
     dtype = resolve_dtype(settings.dtype, device)
     show_note(f"device {device} ({device_title(device)}), {str(dtype).removeprefix('torch.')}")
     generator = load_generator(settings.model, device=device, dtype=dtype)
+    generator.num_inference_steps = settings.num_inference_steps
     try:
         made = prepare(settings, books, generator, folder, time.perf_counter)
     except OSError as error:

@@ -86,6 +86,7 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
             dtype=dtype,
             books=tuple(load_books(settings).values()),
             run_seed=settings.seed,
+            num_inference_steps=settings.num_inference_steps,
         )
 
     parts = RunParts(

@@ -124,10 +124,9 @@ def make_pairs(
     held_out = max(FEWEST_HELD_OUT, len(prompts) // HELD_OUT)
     for first in range(0, len(prompts), PAIR_BATCH):
         some = slice(first, min(first + PAIR_BATCH, len(prompts)))
-        noise = generator.draw_noise(seeds[some], resolution)
-        latents.append(generator.denoise(prompts[some], noise).float())
+        latents.append(generator.image_latents(prompts[some], seeds[some], resolution).float())
         images = generator.vae_decoder.decode(latents[-1])
-        pictures.append(shrink(images, ratio * noise.shape[-1]))
+        pictures.append(shrink(images, ratio * latents[-1].shape[-1]))
         for target, found in views.items():
             if first < held_out:
                 found.append(torch.stack([shrink(images, target), shrink(crop(images), target)]))

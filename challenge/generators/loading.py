@@ -51,6 +51,7 @@ def open_generator(
     dtype: torch.dtype,
     books: Sequence[PromptBook],
     run_seed: int,
+    num_inference_steps: int = 1,
 ) -> OneStepGenerator | RealImages:
     """What a run makes its images with: a model, or the real images that ``images:DIR`` means.
 
@@ -60,7 +61,9 @@ def open_generator(
     """
     if model.startswith(IMAGES_PREFIX):
         return load_real_images(model, books, run_seed)
-    return load_generator(model, device=device, dtype=dtype)
+    generator = load_generator(model, device=device, dtype=dtype)
+    generator.num_inference_steps = num_inference_steps
+    return generator
 
 
 def load_generator(model: str, *, device: torch.device, dtype: torch.dtype) -> OneStepGenerator:

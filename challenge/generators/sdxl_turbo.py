@@ -26,6 +26,7 @@ from challenge.generators.base import GeneratorDescription
 from challenge.generators.decoders import Decoder, VaeDecoder, vae_factor
 from challenge.generators.embeddings import PromptEmbeddings
 from challenge.generators.one_step import only_step
+from challenge.generators.several_steps import denoise_in_steps
 from challenge.generators.text_encoders import encode, has_two
 
 
@@ -49,6 +50,7 @@ class OneStepGenerator:
         if self.device.type == "cuda":  # the layout that tensor cores read
             pipe.unet.to(memory_format=torch.channels_last)
         self.vae_factor = vae_factor(getattr(pipe, "vae_config", None) or pipe.vae.config)
+        self.num_inference_steps = 1
         self._ways: dict[int, _Way] = {}
         self._sides: dict[int, int] = {}
 
@@ -124,8 +126,25 @@ class OneStepGenerator:
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         way = self._ways.get(image_size) or _Way(image_size, self.vae_decoder)
-        latents = self.denoise(prompts, self.draw_noise(seeds, way.resolution))
-        return way.decoder.decode(latents)
+        return way.decoder.decode(self.image_latents(prompts, seeds, way.resolution))
+
+    @torch.inference_mode()
+    def image_latents(
+        self, prompts: Sequence[str], seeds: Sequence[int], resolution: int
+    ) -> Float[Tensor, "B C h w"]:
+        """Latents of full images: in one step, or in ``num_inference_steps``."""
+        if self.num_inference_steps == 1:
+            return self.denoise(prompts, self.draw_noise(seeds, resolution))
+        side = self._latent_size(resolution)
+        return denoise_in_steps(
+            self._pipe.scheduler,
+            self.num_inference_steps,
+            lambda latents, timestep: self._call_unet(prompts, latents, timestep),
+            seeds,
+            (self.latent_channels, side, side),
+            self.device,
+            self.dtype,
+        )
 
     @torch.inference_mode()
     def draw_noise(self, seeds: Sequence[int], image_size: int) -> Float[Tensor, "B C h w"]:
@@ -153,16 +172,22 @@ class OneStepGenerator:
         self, prompts: Sequence[str], noise: Float[Tensor, "B C h w"]
     ) -> Float[Tensor, "B C h w"]:
         """Latents of the images, from noise of unit variance: the one UNet call."""
+        step = self._one_step
+        latents = step.noisy_latents(noise)
+        output = self._call_unet(prompts, step.unet_input(latents), step.timestep)
+        return step.image_latents(latents, output)
+
+    def _call_unet(self, prompts: Sequence[str], latents: Tensor, timestep: Tensor) -> Tensor:
         hidden, pooled = self.embeddings.gather(prompts)
-        latents = self._one_step.noisy_latents(noise)
+        output: Tensor
         (output,) = self._pipe.unet(
-            self._one_step.unet_input(latents),
-            self._one_step.timestep,
+            latents,
+            timestep,
             encoder_hidden_states=hidden,
-            added_cond_kwargs=self._size_conditioning(pooled, noise.shape[-1] * self.vae_factor),
+            added_cond_kwargs=self._size_conditioning(pooled, latents.shape[-1] * self.vae_factor),
             return_dict=False,
         )
-        return self._one_step.image_latents(latents, output)
+        return output
 
     def _size_conditioning(self, pooled: Tensor | None, size: int) -> dict[str, Tensor] | None:
         """What SDXL's UNet is told beside the prompt: the pooled one, and its ``time_ids``.
