@@ -44,11 +44,15 @@ def test_idle_is_what_no_kernel_covers(intervals: list[tuple[float, float]], sha
 
 
 def test_only_what_the_gpu_did_counts_as_its_work() -> None:
-    def event(kind: str, start: float, end: float) -> SimpleNamespace:
-        times = SimpleNamespace(start=start, end=end)
-        return SimpleNamespace(device_type=SimpleNamespace(name=kind), time_range=times)
+    def event(kind: str, start: float, end: float, note: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            device_type=SimpleNamespace(name=kind),
+            time_range=SimpleNamespace(start=start, end=end),
+            is_user_annotation=note,
+        )
 
     events = [event("CPU", 0.0, 9.0), event("CUDA", 1.0, 2.0), event("CUDA", 4.0, 5.0)]
+    events.append(event("CUDA", 0.0, 9.0, note=True))
     assert kernel_times(events) == [(1.0, 2.0), (4.0, 5.0)]  # type: ignore[arg-type]
 
 

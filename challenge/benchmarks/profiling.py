@@ -190,7 +190,7 @@ class Watch:
     def _end_table(self) -> None:
         assert self._profile is not None  # it was started a few batches ago
         self._profile.stop()
-        key = "self_cuda_time_total" if self._is_gpu else "self_cpu_time_total"
+        key = "self_device_time_total" if self._is_gpu else "self_cpu_time_total"
         self.table = self._profile.key_averages().table(sort_by=key, row_limit=TABLE_ROWS)
         if self._is_gpu:
             self.idle_share = idle_share(kernel_times(self._profile.events()))  # type: ignore[no-untyped-call]
@@ -199,11 +199,14 @@ class Watch:
 
 
 def kernel_times(events: EventList) -> list[tuple[float, float]]:
-    """When work of the GPU began and ended, copies included, in microseconds."""
+    """When work of the GPU began and ended, copies included, in microseconds.
+
+    Annotations, as compiled code has them, span kernels and what lies between.
+    """
     return [
         (event.time_range.start, event.time_range.end)
         for event in events
-        if event.device_type.name == "CUDA"
+        if event.device_type.name == "CUDA" and not event.is_user_annotation
     ]
 
 
