@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from fault_sets import FAULTS, Fault, as_set, duplicates, wrong_labels
+from fault_sets import FAULTS, Fault, as_set, blurred_averages, duplicates, wrong_labels
 from made_up_images import SPEC, MadeUpImages
 
+from challenge.commands.inspect_screen import remarks
 from challenge.measures.feature_network import TrainingPlan, train_network
-from challenge.measures.features import ConvNetSpace
+from challenge.measures.features import ConvNetSpace, PixelSpace
 from challenge.measures.measure import measure_set
 from challenge.measures.real_parts import RealParts
 
@@ -70,3 +71,14 @@ def test_wrong_labels_hide_from_measures_that_know_no_classes(space: ConvNetSpac
     found = measured("wrong", wrong_labels(0.1)(baseline()), space)["overall"]
     for measure in ("mean_pairwise_distance", "vendi_share", "sharpness", "saturation"):
         assert found["made"][measure] == pytest.approx(found["real"][measure], rel=0.02)
+
+
+def test_a_blur_flatters_precision_and_density_of_pixels_and_the_guard_sees_it() -> None:
+    found = measure_set(
+        as_set("blurred", blurred_averages(baseline()), SPEC),
+        PARTS, PixelSpace(PARTS), CPU, lambda done, of: None,
+    )  # fmt: skip
+    made, real = found["classes_mean"]["made"], found["classes_mean"]["real"]
+    assert made["precision"] > real["precision"]
+    assert made["density"] > 1.5 * real["density"]
+    assert any("the images are blurred" in line for line in remarks(found))

@@ -8,7 +8,7 @@ from challenge.console import TITLES, make_table, results
 ROWS = (
     ("mean_pairwise_distance", "mean pairwise cosine distance", ".3f"),
     ("vendi_share", "Vendi score / n", ".4f"),
-    ("precision", "precision (k = 5)", ".3f"),
+    ("precision", "precision (k = 5) *", ".3f"),
     ("recall", "recall", ".3f"),
     ("density", "density *", ".3f"),
     ("coverage", "coverage *", ".3f"),
@@ -25,11 +25,11 @@ ROWS = (
     ("brightness", "brightness", ".3f"),
     ("contrast", "contrast: luma deviation", ".3f"),
 )
-BLURRED = 0.7  # of the real sharpness; below, density and coverage must not be trusted
+BLURRED = 0.7  # of the real sharpness; below, density and the like must not be trusted
 SHOWN_CLASSES, SHOWN_PAIRS = 5, 3
 GUARD = (
-    "* density and coverage reward blurry averages, which lie near many real images at once: "
-    "trust them only where sharpness is near that of the real images"
+    "* density (and precision, coverage) can reward blurry averages, which lie near many real "
+    "images at once: trust them only where sharpness is near that of the real images"
 )
 
 
@@ -74,7 +74,7 @@ def remarks(measured: dict[str, Any]) -> list[str]:
     if made["sharpness"] < BLURRED * real["sharpness"]:
         lines.append(
             f"warning: the images are blurred ({made['sharpness']:.3f} against "
-            f"{real['sharpness']:.3f} of real ones): density and coverage flatter them"
+            f"{real['sharpness']:.3f} of real ones): density and the like may flatter them"
         )
     name = "told_right" if made["told_right"] is not None else "coverage"
     classes = [each for each in measured["classes"] if each["made"][name] is not None]
