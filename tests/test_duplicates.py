@@ -16,6 +16,7 @@ def test_copies_are_found_also_mirrored_lighter_or_noisy(
 ) -> None:
     monkeypatch.setattr(duplicates, "STRIP", strip)
     images = noise(10)
+    images[6] = (0.75 * images[5] + 0.25 * images[0]).to(torch.uint8)  # alike, but no copy
     images[7] = images[2].flip(2)
     images[8] = (images[3].float() * 0.6 + 40).to(torch.uint8)
     images[9] = (images[4].float() + 6 * torch.randn(3, 32, 32)).clamp(0, 255).to(torch.uint8)
