@@ -28,6 +28,7 @@ PrecisionName = Literal["float32", "bfloat16"]
 DecoderName = Literal["vae", "taesdxl", "linear", "thumbnail"]
 WeightsName = Literal["real", "random"]
 PresetName = Literal["full-size"]
+OffOn = Literal["off", "on"]
 ClockName = Literal["process", "generation"]
 LimitCovers = Literal["each", "all"]
 FeatureName = Literal["convnet", "pixels", "resnet18", "resnet50"]
@@ -337,6 +338,8 @@ class BenchmarkSettings:
     """Sides in pixels of the full image to draw, such as 512 384 256. Default: the model's own."""
     decoders: tuple[DecoderName, ...] = ("vae",)
     """vae (the model's own), taesdxl, linear, thumbnail; all but vae with random weights."""
+    compile: tuple[OffOn, ...] = ("off",)
+    """off, on or both: the UNet's repeated blocks compiled; the seconds are in the first call."""
     dtypes: tuple[DtypeName, ...] = ("auto",)
     """Number formats of the model; auto: float16 on a GPU, float32 on a CPU."""
     seconds_per_row: float = 3.0
@@ -373,6 +376,7 @@ class BenchmarkSettings:
             ("--batch-sizes", self.batch_sizes),
             ("--decoders", self.decoders),
             ("--dtypes", self.dtypes),
+            ("--compile", self.compile),
         ):
             if not values:
                 raise UsageError(f"{flag} is empty; give at least one value")

@@ -12,7 +12,7 @@ from benches import CPU
 from conftest import CliRunner
 from test_random_weights import SHRUNKEN, SHRUNKEN_SD
 
-from challenge.benchmarks import child, full_size
+from challenge.benchmarks import child, full_size, measure
 from challenge.benchmarks.full_size import FullSize
 from challenge.benchmarks.measure import Measurement
 from challenge.benchmarks.profiling import LoopProfile
@@ -41,6 +41,7 @@ PARTS = [
     "plain evaluation step",
     "short evaluation",
     "resolutions",
+    "compile",
     "dtypes",
 ]
 RUN = {"verdict": "VALID", "limit_s": 1200.0, "datasets": {"cifar100": {"generated": 4321}}}
@@ -90,6 +91,7 @@ def test_every_part_is_measured_and_four_small_files_are_left(
 ) -> None:
     monkeypatch.setattr(full_size, "time_protocol", lambda *arguments: dict(PROTOCOL))
     monkeypatch.setattr(full_size, "time_plain_step", lambda *arguments: {"speed_up": 3.25})
+    monkeypatch.setattr(measure, "compile_blocks", lambda network: 1)
     monkeypatch.setattr(Measurement, "profile", lambda self, best, folder: PROFILE)
 
     def write_table(document: dict[str, Any]) -> None:
@@ -179,7 +181,7 @@ def test_the_parts_times_scale_with_the_budget(tmp_path: Path) -> None:
         return [part.needs_s for part in new_full_size(tmp_path, settings)._parts()]
 
     assert needs(60.0) == pytest.approx([each / 10 for each in needs(600.0)])
-    assert sum(needs(600.0)) < 450  # so all of them can be begun
+    assert sum(needs(600.0)) < 500  # so all of them can be begun
 
 
 def test_a_public_model_has_random_weights_and_another_its_own() -> None:

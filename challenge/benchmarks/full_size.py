@@ -101,6 +101,7 @@ class FullSize:
             part("plain evaluation step", 10, 40, self._plain_step),
             part("short evaluation", 10, 90, partial(self._evaluate, "short", MANY_IMAGES)),
             part("resolutions", 10, 60, self._resolutions),
+            part("compile", 60, 110, self._compile),
             part("dtypes", 15, 60, self._dtypes),
         ]
 
@@ -140,6 +141,12 @@ class FullSize:
                 variant = replace(best.variant, resolution=side, decoder=decoder)
                 self._measurement.sweep_one(variant, (best.batch_size, 2 * best.batch_size))
         return {"skipped": "the model draws small images already"} if own < 256 else {}
+
+    def _compile(self, seconds: float) -> Entry:
+        """The best row with the UNet's blocks compiled; the seconds are in its first call."""
+        best = self._best()
+        self._measurement.sweep_one(replace(best.variant, compile=True), (best.batch_size,))
+        return {}
 
     def _dtypes(self, seconds: float) -> Entry:
         """The best row in the other half-precision format."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from challenge.benchmarks.work import Workload, matrix_tflops, our_call, tflop_p
 from challenge.budget import Clock
 from challenge.environment import describe_machine, device_title, resolve_dtype
 from challenge.errors import GenerationError, WeightsError
+from challenge.generators.compiled_blocks import compile_blocks
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.records import SCHEMA_VERSION
@@ -49,7 +50,7 @@ class Measurement:
     book: PromptBook
     rows: list[BenchmarkRow] = field(default_factory=list)
     ceilings_tflops: dict[str, float] = field(default_factory=dict)
-    _held: tuple[torch.dtype, OneStepGenerator, float] | None = None
+    _held: tuple[tuple[torch.dtype, bool], OneStepGenerator, float] | None = None
 
     @classmethod
     def of(
@@ -76,21 +77,24 @@ class Measurement:
             "numbers are too low; end them first"
         ]
 
-    def load(self, dtype: torch.dtype) -> tuple[OneStepGenerator, float]:
+    def load(self, dtype: torch.dtype, *, compiled: bool = False) -> tuple[OneStepGenerator, float]:
         """The generator with the prompts encoded, and the seconds of its loading.
 
         One is held at a time, for the next who wants it; a caller is not to keep it.
         """
-        if self._held is None or self._held[0] != dtype:
+        if self._held is None or self._held[0] != (dtype, compiled):
             self.release()
             generator, load_s = self.source.generator(dtype)
             self.start.loaded_s = self.start.loaded_s or self.clock()
             generator.encode_prompts(self.bench.work.prompts)
             generator.release_text_encoders()
             self.start.encoded_s = self.start.encoded_s or self.clock()
-            our_call(generator, self.bench.work, min(self.settings.batch_sizes))()
-            self.start.first_batch_s = self.start.first_batch_s or self.clock()
-            self._held = dtype, generator, load_s
+            if self.start.first_batch_s is None:
+                our_call(generator, self.bench.work, min(self.settings.batch_sizes))()
+                self.start.first_batch_s = self.clock()
+            if compiled:
+                compile_blocks(generator.unet)
+            self._held = (dtype, compiled), generator, load_s
         _, generator, load_s = self._held
         return generator, load_s
 
@@ -115,8 +119,11 @@ class Measurement:
         device = self.source.device
         dtypes = dict.fromkeys(resolve_dtype(name, device) for name in self.settings.dtypes)
         for dtype in dtypes:
-            for variant in self._variants(dtype):
-                self.sweep_one(variant, self.settings.batch_sizes)
+            variants = self._variants(dtype)
+            for compiled in dict.fromkeys(self.settings.compile):
+                for variant in variants:
+                    one = replace(variant, compile=compiled == "on")
+                    self.sweep_one(one, self.settings.batch_sizes)
         if all(row.error for row in self.rows):
             raise GenerationError(
                 f"no row could be measured, the first since: {self.rows[0].error}; free the "
@@ -138,7 +145,7 @@ class Measurement:
     def sweep_one(self, variant: Variant, batch_sizes: Sequence[int]) -> None:
         """Add the rows of one variant at each batch size; one that cannot be is a row."""
         dtype = resolve_dtype(variant.dtype, self.source.device)
-        generator, load_s = self.load(dtype)
+        generator, load_s = self.load(dtype, compiled=variant.compile)
         try:
             use_decoder(generator, variant, self.bench.work.target_size)
         except (WeightsError, ValueError) as error:
@@ -158,10 +165,11 @@ class Measurement:
         Where that is not the model's own decoder, ours with its own is compared as well.
         """
         dtype = resolve_dtype(best.dtype, self.source.device)
-        generator, _ = self.load(dtype)
+        generator, _ = self.load(dtype, compiled=best.compile)
         plain = Variant(best.dtype, best.resolution)
-        ours = [self._our_way(generator, plain, size)]
-        if best.variant != plain:
+        with_vae = replace(plain, compile=best.compile)
+        ours = [self._our_way(generator, with_vae, size)]
+        if best.variant != with_vae:
             ours.insert(0, self._our_way(generator, best.variant, size))
         pipe = self.source.pipeline(dtype)
         comparison = self.bench.compare(ours, pipe, plain, ours[-1].ceiling)
@@ -188,7 +196,8 @@ class Measurement:
 
     def profile(self, best: BenchmarkRow, folder: Path) -> LoopProfile:
         """Ten batches of a real run in ``folder``, made the fastest way."""
-        generator, _ = self.load(resolve_dtype(best.dtype, self.source.device))
+        dtype = resolve_dtype(best.dtype, self.source.device)
+        generator, _ = self.load(dtype, compiled=best.compile)
         decoder = use_decoder(generator, best.variant, self.bench.work.target_size)
         settings, device = self.settings, self.source.device
         loop = Loop(generator, decoder, best.variant, DATASETS[settings.dataset], self.book, device)

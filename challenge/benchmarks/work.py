@@ -71,8 +71,12 @@ def matrix_tflops(stopwatch: Stopwatch, dtype: torch.dtype, seconds: float = 1.0
 
 
 def tflop_per_image(generator: ImageGenerator, work: Workload) -> float:
-    """What one image costs, counted by torch on a real call, so the decoder in use is in it."""
-    with FlopCounterMode(display=False) as counter:
+    """What one image costs, counted by torch on a real call, so the decoder in use is in it.
+
+    Compiled blocks are run as they were before, since the counter cannot look into them.
+    """
+    stance = torch.compiler.set_stance("force_eager")
+    with stance, FlopCounterMode(display=False) as counter:
         our_call(generator, work, 1)()
     operations: int = counter.get_total_flops()
     return operations / 1e12
