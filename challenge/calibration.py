@@ -69,7 +69,7 @@ def prepared_dir(given: Path | None) -> Path:
 
 
 def calibration_key(
-    settings: GenerateSettings, device: str, dtype: str, prompts: int, run_dir: Path
+    settings: GenerateSettings, device: str, dtype: str, prompts: str | int, run_dir: Path
 ) -> Key:
     """What must be the same for a cost to be the same: the model, the device, the disk, ..."""
     path = Path(settings.model).expanduser()
@@ -81,6 +81,7 @@ def calibration_key(
         "augment": settings.augment,
         "decoder": settings.decoder,
         "num_inference_steps": settings.num_inference_steps,
+        "framing": f"{settings.framing} {settings.views} {settings.match_colour}",
         "batch_size": settings.batch_size,
         "prompts": prompts,
         "disk": str(_mount_point(run_dir)),

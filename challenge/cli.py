@@ -11,6 +11,7 @@ Ctrl-C or SIGTERM.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ import tyro
 from challenge.clock import RunClock, clock_since_now, clock_since_process_start
 from challenge.environment import let_waiting_threads_sleep
 from challenge.errors import ChallengeError
+from challenge.presets import with_preset
 from challenge.resume import recorded_settings
 from challenge.settings import (
     BenchmarkSettings,
@@ -28,9 +30,20 @@ from challenge.settings import (
     InspectSettings,
     PackageSettings,
     PrepareSettings,
+    PromptsSettings,
     ReportSettings,
 )
 from challenge.stop import StopNow
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptsCommand(PromptsSettings):
+    """Show what each class is asked for, or check an edited prompt book."""
+
+    # Python has no field of this name
+    name: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """Show this class alone, with its pool and the share of each text: name, label or wnid."""
+
 
 Command = (
     Annotated[GenerateSettings, tyro.conf.subcommand("generate")]
@@ -41,6 +54,7 @@ Command = (
     | Annotated[InspectSettings, tyro.conf.subcommand("inspect")]
     | Annotated[ReportSettings, tyro.conf.subcommand("report")]
     | Annotated[PackageSettings, tyro.conf.subcommand("package")]
+    | Annotated[PromptsCommand, tyro.conf.subcommand("prompts")]
 )
 STYLE = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
 
@@ -58,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _parse(arguments)
         if isinstance(settings, GenerateSettings) and settings.resume:
             settings = _parse(arguments, defaults=recorded_settings(settings.resume))
+        elif isinstance(settings, GenerateSettings) and settings.preset != "default":
+            settings = _parse(arguments, defaults=with_preset(settings))
         return _run(settings, clock)
     except ChallengeError as error:
         return _fail(error, as_json="--json" in arguments)
@@ -123,6 +139,10 @@ def _run(settings: Command, clock: RunClock) -> int:
             from challenge.commands.report import report
 
             return report(settings)
+        case PromptsSettings():
+            from challenge.commands.prompts import prompts
+
+            return prompts(settings)
         case PackageSettings():
             from challenge.commands.package import package
 

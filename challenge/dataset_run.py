@@ -1,4 +1,4 @@
-"""One data set of a run: generate, shrink, journal, and keep a valid file standing.
+"""One data set of a run: generate, frame, journal, and keep a valid file standing.
 
 The first valid file is written after the first complete round. It is replaced now and then while
 that costs under one per cent of the time; these files also teach the scheduler what the last one
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from challenge.budget import Clock, PhaseTimer
@@ -29,7 +29,6 @@ from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, 
 from challenge.file_plan import FilePlan
 from challenge.generators.base import ImageGenerator
 from challenge.guard.handle import Guard
-from challenge.images import shrink, to_uint8
 from challenge.journal import JournalBatch, JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
@@ -40,11 +39,11 @@ from challenge.seeds import derive_seed
 from challenge.spec import DatasetName, DatasetSpec
 from challenge.stop import StopRequest, interrupting_after
 from challenge.submission import SubmissionFile
+from challenge.thumbnails import ThumbnailMaker
 
 MAX_REJECTED_SHARE = 0.1
 MAX_FAILURES = 3  # of the model, one after the other
 SAFE_SHARE = 0.6  # of what could be packed in the time left at the speed of the packing so far
-BLACK = 2 / 255  # an image with no brighter value than this is black
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,10 @@ class DatasetRun:
         scheduler: Scheduler,
         packer: Packer,
         journal: JournalWriter,
+        thumbnail_maker: ThumbnailMaker,
     ) -> None:
         self._parts, self._spec, self._generator = parts, spec, generator
+        self._thumbnail_maker = thumbnail_maker
         self._scheduler, self._packer, self._journal = scheduler, packer, journal
         self._deck = PromptDeck(book, parts.run_seed)
         self._image_size = generator.image_size(spec.image_size)
@@ -247,15 +248,13 @@ class DatasetRun:
 
     def _thumbnails(
         self, batch: Sequence[ImageRequest]
-    ) -> tuple[UInt8[Tensor, "B 3 S S"], list[bool]]:
-        """Images at the data set's size, and for each whether it can be used, both on the CPU."""
+    ) -> tuple[UInt8[Tensor, "B C S S"], list[bool]]:
+        """Thumbnails, and for each whether it can be used, both on the CPU."""
         prompts = [self._deck.prompt(request) for request in batch]
-        images = self._generator.generate(
+        pictures = self._generator.generate(
             prompts, [request.seed for request in batch], self._image_size
         )
-        usable = are_usable(images)
-        thumbnails = to_uint8(shrink(images.nan_to_num(), self._spec.image_size))
-        return thumbnails.cpu(), usable.tolist()
+        return self._thumbnail_maker.make(pictures, batch)
 
     def _halve(self, batch: Sequence[ImageRequest]) -> None:
         """Go on with smaller batches after the device ran out of memory."""
@@ -359,7 +358,11 @@ class DatasetRun:
             end_s=standing.end_s,
             done_s=self._done_s(standing),
             deadline_s=scheduler.deadline.end_s,
+            framing=self._thumbnail_maker.framing_for(self._image_size),
+            colour=self._packer.colour.record() if self._packer.colour else None,
         )
+        if self._packer.colour:
+            self._parts.emit(Notice(f"{self._spec.title}: {self._packer.colour}"))
         self._parts.emit(
             DatasetFinished(
                 result.dataset,
@@ -389,9 +392,3 @@ class DatasetRun:
         if not parts:
             return None
         return "; ".join([*parts, f"the file of {standing.end_s:.1f} s stands"])
-
-
-def are_usable(images: Float[Tensor, "B 3 H W"]) -> Bool[Tensor, " B"]:
-    """Which images hold no NaN, no infinity, and are not black."""
-    flat = images.flatten(1)
-    return flat.isfinite().all(dim=1) & (flat.amax(dim=1) > BLACK)

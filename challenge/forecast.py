@@ -76,7 +76,7 @@ class Forecast:
     ) -> None:
         self._spec, self._costs, self._ceiling = spec, costs, ceiling
         self._target_ipc = None if settings.ipc == "auto" else settings.ipc
-        self._augment = settings.augment != "none"
+        self._augment = settings.augment
         self._pack = PackCost()
         for images, seconds in costs.files:
             self._pack.observe(images, seconds)
@@ -85,7 +85,7 @@ class Forecast:
         """The plan for so many seconds; of no image when not even one of each class fits."""
         images = self._images(available_s)
         rounds = ceil(images / self._spec.num_classes)
-        if not self._augment:
+        if self._augment == "none":
             rounds = images // self._spec.num_classes
         file_images = self._file_images(rounds) if images else 0
         pixels = prod(self._spec.image_shape)

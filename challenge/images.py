@@ -37,7 +37,7 @@ def shrink(images: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 si
     )
 
 
-def to_uint8(images: Float[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B 3 H W"]:
+def to_uint8(images: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
     """[0, 1] to 0..255, rounded to nearest and clamped; NaN must have been refused before."""
     return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 

@@ -106,8 +106,12 @@ class Journal:
         return sorted(self._places.get(class_index, {}))
 
     def read(self, class_index: int) -> UInt8[Tensor, "N 3 S S"]:
-        """The images of one class, ordered by round."""
-        rounds = self.rounds(class_index)
+        """The images of one class, ordered by round: of each picture the first view."""
+        return self.read_views(class_index)[:, 0]
+
+    def read_views(self, class_index: int, most: int | None = None) -> UInt8[Tensor, "N V 3 S S"]:
+        """All views of the pictures of one class, ordered by round; of ``most`` at most."""
+        rounds = self.rounds(class_index)[:most]
         images = torch.empty((len(rounds), *self.image_shape), dtype=torch.uint8)
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -117,7 +121,8 @@ class Journal:
                         raise OSError("it has become shorter")
         except OSError as error:
             raise _cannot("read", self.path, error) from error
-        return images
+        channels, height, width = self.image_shape
+        return images.view(len(rounds), channels // 3, 3, height, width)
 
     def _add(self, record: RecordedBatch) -> None:
         image_bytes = math.prod(self.image_shape)
@@ -146,7 +151,7 @@ class JournalBatch:
     """
 
     accepted: Sequence[Place]
-    images: UInt8[Tensor, "B 3 S S"]
+    images: UInt8[Tensor, "B C S S"]
     rejected: Sequence[Place] = ()
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
     one line of JSON: format, version, image_shape, settings
     record:  magic 8 bytes, number of images B, number of rejected R, crc32 of these 16 bytes
              class, round, attempt (int32): B times each, then R times each
-             pixels, B x 3 x S x S (uint8)
+             pixels, B x 3 V x S x S (uint8), V views of a picture one after the other
              crc32 of indices and pixels
 
 Numbers are little-endian. A record is read whole or not at all, so a cut at any byte costs one
@@ -80,7 +80,7 @@ class RecordedBatch:
 
 
 def encode_record(
-    accepted: Sequence[Place], rejected: Sequence[Place], images: UInt8[Tensor, "B 3 S S"]
+    accepted: Sequence[Place], rejected: Sequence[Place], images: UInt8[Tensor, "B C S S"]
 ) -> bytes:
     """One batch as it stands in the file."""
     start = HEAD.pack(MAGIC, len(accepted), len(rejected), 0)[: -CRC.size]

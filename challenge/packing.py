@@ -15,24 +15,26 @@ from torch import Tensor
 
 from challenge.augment import augment_images
 from challenge.budget import PhaseTimer
+from challenge.colour import ColourMatch, measure_look
 from challenge.errors import PackingDeviceError, TooLateError, TooSlowError
 from challenge.file_plan import FilePlan
 from challenge.images import from_uint8
 from challenge.seeds import derive_seed
 from challenge.settings import AugmentPreset
-from challenge.spec import DatasetSpec
+from challenge.spec import LOOKS, DatasetSpec
 from challenge.submission import SubmissionFile, SubmissionWriter, normalize
 
 RENAME_S = 0.1  # kept for the rename and the folder's fsync: 3 ms here, more on a busy disk
 TELLING_SHARE = 0.1  # of a file, after which its speed says when it will be finished
+LOOKED_AT = 2000  # pictures by which the colours of a set are judged
 CHUNK_IMAGES = 1024  # about 50 MB of Tiny-ImageNet as float32
 
 
 class ImageSource(Protocol):
-    """Where the distinct images of each class are read from."""
+    """Where the distinct pictures of each class are read from, each in one or more views."""
 
-    def read(self, class_index: int) -> UInt8[Tensor, "N 3 S S"]:
-        """The images of one class in the order in which they were made."""
+    def read_views(self, class_index: int, most: int | None = None) -> UInt8[Tensor, "N V 3 S S"]:
+        """The pictures of one class in the order in which they were made; ``most`` at most."""
         ...
 
 
@@ -46,9 +48,12 @@ class Packer:
         run_seed: int,
         device: torch.device,
         timer: PhaseTimer,
+        *,
+        match_colour: bool = False,
     ) -> None:
         self._spec, self._preset, self._run_seed = spec, preset, run_seed
-        self.device, self._timer = device, timer
+        self.device, self._timer, self._match_colour = device, timer, match_colour
+        self.colour: ColourMatch | None = None  # how the last file's colours were changed
 
     def write(
         self, source: ImageSource, plan: FilePlan, path: Path, deadline_s: float
@@ -62,6 +67,8 @@ class Packer:
         images, done, started_s = plan.ipc * self._spec.num_classes, 0, self._timer.now_s()
         with self._timer.phase("write"), SubmissionWriter(path, self._spec, images) as writer:
             self._require_in_time(path, deadline_s)
+            if self._match_colour:
+                self.colour = self._colour_match(source)
             for chunk in self._chunks(source, plan):
                 writer.write(chunk)
                 done += len(chunk)
@@ -98,17 +105,38 @@ class Packer:
                 chunk = normalize(self._augmented(source, plan, classes), self._spec).cpu()
             yield chunk
 
+    def _colour_match(self, source: ImageSource) -> ColourMatch:
+        """From the look of the set, seen on its first pictures of each class, to the real one's."""
+        most = -(-LOOKED_AT // self._spec.num_classes)
+        with self._timer.phase("augment"), _explaining_device_errors():
+            classes = range(self._spec.num_classes)
+            some = torch.cat([source.read_views(place, most)[:, 0] for place in classes])
+            return ColourMatch(
+                measure_look(from_uint8(some.to(self.device))), LOOKS[self._spec.name]
+            )
+
     def _augmented(
         self, source: ImageSource, plan: FilePlan, classes: range
     ) -> Float[Tensor, "B 3 S S"]:
-        """Images of some classes in [0, 1], in file order, with their variants in place."""
-        images, seeds = [], []
+        """Images of some classes in [0, 1], in file order, with their variants in place.
+
+        The first variants of a picture are its other views, the rest is post-augmented.
+        """
+        images, seeds, colours = [], [], []
         for class_index in classes:
-            bases = source.read(class_index)
-            slots = plan.slots(len(bases))
-            images.append(bases[torch.tensor([base for base, _ in slots])])
-            seeds += [self._seed(class_index, base, variant) for base, variant in slots]
+            pictures = source.read_views(class_index)
+            views = pictures.shape[1]
+            slots = plan.slots(len(pictures))
+            places = [base * views + (v if v < views else 0) for base, v in slots]
+            images.append(pictures.flatten(0, 1)[torch.tensor(places)])
+            seeds += [
+                None if variant < views else self._seed("variant", class_index, base, variant)
+                for base, variant in slots
+            ]
+            colours += [(class_index, base) for base, _ in slots]
         batch = from_uint8(torch.cat(images).to(self.device))
+        if self.colour is not None:
+            batch = self.colour.apply(batch, [self._seed("colour", *place) for place in colours])
         varied = [place for place, seed in enumerate(seeds) if seed is not None]
         if varied:
             where = torch.tensor(varied, device=self.device)
@@ -117,11 +145,8 @@ class Packer:
             )
         return batch
 
-    def _seed(self, class_index: int, base: int, variant: int) -> int | None:
-        """Seed of a variant's augmentation; None for variant 0, the image itself."""
-        if variant == 0:
-            return None
-        return derive_seed(self._run_seed, self._spec.name, "variant", class_index, base, variant)
+    def _seed(self, what: str, *place: int) -> int:
+        return derive_seed(self._run_seed, self._spec.name, what, *place)
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def _limit_choice(settings: GenerateSettings, plans: Sequence[DatasetPlan]) -> P
 def _variants(plan: DatasetPlan, settings: GenerateSettings) -> int:
     """Variants of each distinct image that the plan's file holds, at most."""
     distinct = max(1, ceil(plan.images / _classes(plan, settings)))
-    return min(variants_for(distinct), max(0, ceil(plan.ipc / distinct) - 1))
+    return min(variants_for(distinct, settings.augment), max(0, ceil(plan.ipc / distinct) - 1))
 
 
 def _classes(plan: DatasetPlan, settings: GenerateSettings) -> int:

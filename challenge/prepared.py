@@ -53,7 +53,7 @@ def use_stored_embeddings(
             parts.emit(Notice(f"{error}: not used; run prepare again", "warning"))
             continue
         note_use(parts, path, parts.clock() - started_s)
-        prompts = set(book.all_prompts())
+        prompts = set(book.with_pool(1).all_prompts())  # how many more depends on what they cost
         lacking = sum(prompt not in generator.embeddings for prompt in prompts)
         if lacking:
             text = f"{path} lacks {lacking} of {len(prompts)} prompts: encoding them"

@@ -1,60 +1,109 @@
-"""What the model is asked for: a prompt book for each data set, read from ``prompts/*.json``.
+"""What the model is asked for: a prompt book for each data set, and a pool of prompts a class.
 
-People edit these files (``prompts/README.md`` says how), so everything is checked when they are
-read, and a fault is told with the file, the class and the value. The worst fault is a silent one:
-a class at the wrong place gives all its images a wrong label. So names and order are compared with
-the official ones.
+The pool is fixed: it depends on the book and on the preset, not on the run's seed, which only picks
+the order. A longer pool begins with the shorter one.
 """
 
 import hashlib
-import json
-import reprlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from challenge.class_names import OFFICIAL_CLASSES, OfficialClass, class_order
+from challenge.class_names import class_order
 from challenge.errors import PromptError
+from challenge.prompt_file import PromptClass, read_book_file
+from challenge.prompt_grammar import PHRASE, Composition, Grammar, Pool, class_seed
+from challenge.prompt_rules import DEFAULT_PHRASE, Rules
+from challenge.settings import GenerateSettings
 from challenge.spec import DATASETS, DatasetName, DatasetSpec, LabelOrder
 
 NOUN_SLOT = "{noun}"
-BOOK_KEYS = ("dataset", "template", "classes")
-CLASS_KEYS: dict[DatasetName, tuple[str, ...]] = {
-    # the first says which class it is
-    "cifar100": ("name", "index", "prompt_noun"),
-    "tinyimagenet": ("wnid", "name", "wnids_txt_index", "index", "prompt_noun"),
-}
-
-
-@dataclass(frozen=True)
-class PromptClass:
-    """One class; ``index`` is its label in the order in which the book was loaded."""
-
-    index: int
-    name: str
-    wnid: str | None
-    wnids_txt_index: int | None
-    prompt_noun: str
+PROMPTS_PER_CLASS = 200
 
 
 @dataclass(frozen=True)
 class PromptBook:
-    """The classes of one data set in label order; ``sha256`` is that of the file's bytes."""
+    """The classes of one data set in label order, and how their prompts are composed.
+
+    ``sha256`` is that of the file's bytes.
+    """
 
     dataset: DatasetName
+    preset: str
     template: str
+    per_class: int
     classes: tuple[PromptClass, ...]
+    rules: tuple[Rules, ...]
     path: Path
     sha256: str
+    _pools: dict[int, Pool] = field(default_factory=dict, compare=False, repr=False)
 
     def prompts_for(self, class_index: int) -> tuple[str, ...]:
-        """The fixed pool of prompts of this class: the template filled with its noun."""
-        return (self.template.replace(NOUN_SLOT, self.classes[class_index].prompt_noun),)
+        """The fixed pool of prompts of this class, at most ``per_class``."""
+        return tuple(made.prompt for made in self.compositions(class_index))
+
+    def compositions(self, class_index: int) -> Sequence[Composition]:
+        """The pool with the choices that made each prompt; never empty.
+
+        Raises:
+            PromptError: everything that the class could be asked for is excluded.
+        """
+        if class_index not in self._pools:
+            self._pools[class_index] = self._grammar(class_index).pool()
+        pool = self._pools[class_index].first(self.per_class)
+        if not pool:
+            name = self.classes[class_index].name
+            raise PromptError(
+                f"{self.path}: class {class_index} ({name!r}) has no prompt left in preset "
+                f"{self.preset!r}; take something out of 'exclude'"
+            )
+        return pool
 
     def all_prompts(self) -> tuple[str, ...]:
         """The pools of all classes, one after the other."""
         return tuple(prompt for each in self.classes for prompt in self.prompts_for(each.index))
+
+    def with_pool(self, per_class: int) -> "PromptBook":
+        """The same book with pools of another size; they begin alike."""
+        return replace(self, per_class=per_class)
+
+    def in_order(self, places: Sequence[int]) -> "PromptBook":
+        """The same book with class ``places[i]`` as label i."""
+        classes = tuple(replace(self.classes[p], index=label) for label, p in enumerate(places))
+        rules = tuple(self.rules[place] for place in places)
+        return replace(self, classes=classes, rules=rules, _pools={})
+
+    @property
+    def pool_sha256(self) -> str:
+        """What all pools are told apart by, in records and journals: each prompt of each class."""
+        digest = hashlib.sha256()
+        for each in self.classes:
+            digest.update("\n".join([each.identity, *self.prompts_for(each.index), ""]).encode())
+        return digest.hexdigest()
+
+    def _grammar(self, class_index: int) -> Grammar:
+        each, rules = self.classes[class_index], self.rules[class_index]
+        name = each.name.partition(",")[0].strip().replace("_", " ")
+        slots = {
+            "name": ((name, 1.0),),
+            "joined_name": ((name.replace(" ", ""), 1.0),),
+            "noun": ((each.prompt_noun, 1.0),),
+            **rules.slots,
+        }
+        slots.setdefault(PHRASE, slots[DEFAULT_PHRASE])
+        seed = class_seed(self.dataset, each.identity)
+        return Grammar(self.template, slots, rules.exclude, seed)
+
+
+def planned_size(settings: GenerateSettings) -> int | None:
+    """The size of the pools where it is part of the plan; None where it is to be measured."""
+    if settings.prompts_per_class != "auto":
+        return settings.prompts_per_class
+    if settings.ipc != "auto":
+        return min(settings.ipc, PROMPTS_PER_CLASS)
+    if settings.distinct:
+        return min(max(settings.distinct), PROMPTS_PER_CLASS)
+    return None
 
 
 def find_prompts_dir(given: Path | None) -> Path:
@@ -79,33 +128,37 @@ def find_prompts_dir(given: Path | None) -> Path:
 
 
 def load_prompt_book(
-    spec: DatasetSpec, prompts_dir: Path, label_order: LabelOrder = "sorted"
+    spec: DatasetSpec,
+    prompts_dir: Path,
+    label_order: LabelOrder = "sorted",
+    preset: str = "plain",
+    per_class: int = PROMPTS_PER_CLASS,
 ) -> PromptBook:
     """Read and check the data set's book; ``classes[i]`` is label i under ``label_order``.
 
     Raises:
-        PromptError: the file is missing, damaged, or not the book of this data set.
+        PromptError: the file is missing, damaged, or not the book of this data set, or has no such
+            preset.
     """
     path = prompts_dir / f"{spec.name}.json"
     data = _read_bytes(path)
-    book = _parse_object(path, "the file", _parse_json(path, data), BOOK_KEYS)
-    if book["dataset"] != spec.name:
+    file = read_book_file(path, data, spec)
+    if preset not in file.templates:
         raise PromptError(
-            f"{path}: 'dataset' is {book['dataset']!r}, expected {spec.name!r}; "
-            "each data set has a file of its own"
+            f"{path}: there is no prompt preset {preset!r}; its templates are "
+            + ", ".join(file.templates)
         )
-    template = _parse_template(path, book["template"])
-    classes = _parse_classes(path, spec, book["classes"])
-    return PromptBook(
+    book = PromptBook(
         dataset=spec.name,
-        template=template,
-        classes=tuple(
-            replace(classes[place], index=label)
-            for label, place in enumerate(class_order(spec.name, label_order))
-        ),
+        preset=preset,
+        template=file.templates[preset],
+        per_class=per_class,
+        classes=file.classes,
+        rules=file.rules,
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
     )
+    return book.in_order(class_order(spec.name, label_order))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -115,121 +168,3 @@ def _read_bytes(path: Path) -> bytes:
         raise PromptError(f"{path}: no such file; the prompt book must have this name") from None
     except OSError as error:
         raise PromptError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _parse_json(path: Path, data: bytes) -> object:
-    """Any JSON value, but no object with a key twice: json would keep the last and say nothing."""
-
-    def refuse_doubled_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        for key, count in Counter(key for key, _ in pairs).items():
-            if count > 1:
-                raise PromptError(f"{path}: key {key!r} stands {count} times in one object")
-        return dict(pairs)
-
-    try:
-        parsed: object = json.loads(data, object_pairs_hook=refuse_doubled_keys)
-    except ValueError as error:  # also bytes that are no text
-        raise PromptError(f"{path}: not JSON ({error})") from error
-    return parsed
-
-
-def _parse_object(path: Path, what: str, value: object, keys: Sequence[str]) -> dict[str, object]:
-    """``value`` as an object with exactly these keys."""
-    if not isinstance(value, dict):
-        found = reprlib.repr(value)
-        raise PromptError(f"{path}: {what} is {found}, expected an object with {', '.join(keys)}")
-    faults = [f"has no key {key!r}" for key in keys if key not in value]
-    faults += [f"has the unknown key {key!r}" for key in value if key not in keys]
-    if faults:
-        raise PromptError(f"{path}: {what} {faults[0]}; its keys are {', '.join(keys)}")
-    return value
-
-
-def _parse_template(path: Path, value: object) -> str:
-    """A text with ``{noun}`` once and no other brace, which would be a misspelt slot."""
-    if not isinstance(value, str) or value.count(NOUN_SLOT) != 1:
-        raise PromptError(f"{path}: 'template' is {value!r}, expected a text with {NOUN_SLOT} once")
-    if set(value.replace(NOUN_SLOT, "")) & set("{}"):
-        raise PromptError(f"{path}: 'template' is {value!r}; no other braces than {NOUN_SLOT}")
-    return value
-
-
-def _parse_classes(path: Path, spec: DatasetSpec, value: object) -> tuple[PromptClass, ...]:
-    """All classes in the order of the file, which must be the sorted label order."""
-    if not isinstance(value, list):
-        raise PromptError(f"{path}: 'classes' is {reprlib.repr(value)}, expected a list of objects")
-    keys = CLASS_KEYS[spec.name]
-    entries = [_parse_object(path, f"class {i}", entry, keys) for i, entry in enumerate(value)]
-    _require_each_class_once(path, spec, entries)
-    classes = tuple(
-        _parse_class(path, spec, index, entry, official)
-        for (index, entry), official in zip(
-            enumerate(entries), OFFICIAL_CLASSES[spec.name], strict=True
-        )
-    )
-    _require_different_nouns(path, classes)
-    return classes
-
-
-def _require_each_class_once(
-    path: Path, spec: DatasetSpec, entries: Sequence[dict[str, object]]
-) -> None:
-    """Name the missing and the surplus classes; an error at the first wrong place would not."""
-    if len(entries) == spec.num_classes:
-        return
-    found = Counter(str(entry["name"]) for entry in entries)
-    expected = Counter(official.name for official in OFFICIAL_CLASSES[spec.name])
-    faults = [f"{name!r} is missing" for name in expected - found]
-    faults += [
-        f"{name!r} stands {found[name]} times" if name in expected else f"{name!r} is none of them"
-        for name in found - expected
-    ]
-    raise PromptError(
-        f"{path}: {len(entries)} classes, {spec.title} has {spec.num_classes}: "
-        + ", ".join(faults[:3])
-        + (f" and {len(faults) - 3} more faults" if len(faults) > 3 else "")
-    )
-
-
-def _parse_class(
-    path: Path, spec: DatasetSpec, index: int, entry: dict[str, object], official: OfficialClass
-) -> PromptClass:
-    """The entry at this place, if it is the official class of this place."""
-    facts = {**asdict(official), "index": index}
-    identity, *others = (key for key in CLASS_KEYS[spec.name] if key in facts)
-    if entry[identity] != facts[identity]:
-        source = "torchvision's" if spec.name == "cifar100" else "the sorted wnids'"
-        raise PromptError(
-            f"{path}: class {index} is {entry[identity]!r}, {source} class {index} is "
-            f"{facts[identity]!r}; keep the file in class-index order"
-        )
-    for key in others:
-        if type(entry[key]) is not type(facts[key]) or entry[key] != facts[key]:
-            raise PromptError(
-                f"{path}: class {index} has {key!r} {entry[key]!r}, expected {facts[key]!r}; "
-                "it is a fact of the data set, change 'prompt_noun' only"
-            )
-    noun = _parse_noun(path, index, official, entry["prompt_noun"])
-    return PromptClass(index, official.name, official.wnid, official.wnids_txt_index, noun)
-
-
-def _parse_noun(path: Path, index: int, official: OfficialClass, value: object) -> str:
-    """One line of text, not empty, without blanks at its ends."""
-    if not (isinstance(value, str) and value and value.isprintable() and value == value.strip()):
-        raise PromptError(
-            f"{path}: class {index} ({official.name!r}) has 'prompt_noun' {value!r}, expected "
-            "a few words on one line, no blanks at the ends"
-        )
-    return value
-
-
-def _require_different_nouns(path: Path, classes: Sequence[PromptClass]) -> None:
-    """Two classes with the same noun would get the same images under two labels."""
-    first_with: dict[str, PromptClass] = {}
-    for each in classes:
-        other = first_with.setdefault(" ".join(each.prompt_noun.casefold().split()), each)
-        if other is not each:
-            raise PromptError(
-                f"{path}: class {each.index} ({each.name!r}) has the same 'prompt_noun' as class "
-                f"{other.index} ({other.name!r}): {each.prompt_noun!r}; say what sets them apart"
-            )

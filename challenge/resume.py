@@ -51,6 +51,8 @@ def recorded_settings(run_dir: Path) -> GenerateSettings:
     for name in PATH_SETTINGS:
         if recorded.get(name) is not None:
             recorded[name] = Path(recorded[name])
+    if "distinct" in recorded:  # JSON knows no tuples
+        recorded["distinct"] = tuple(recorded["distinct"])
     return GenerateSettings(**recorded | {"resume": run_dir, "json": False})
 
 

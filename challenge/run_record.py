@@ -71,7 +71,12 @@ def run_record(
         "clock": {"source": clock.source, "zero": clock.zero},
         "generator": asdict(result.generator) if result.generator else None,
         "prompts": {
-            spec.name: {"path": str(book.path), "sha256": book.sha256}
+            spec.name: {
+                "path": str(book.path),
+                "sha256": book.sha256,
+                "preset": book.preset,
+                "per_class": parts.state.prompts_per_class,
+            }
             for spec, book in books.items()
         },
         "machine": describe_machine(parts.device),
@@ -109,6 +114,8 @@ def _dataset_record(
         "images_per_s": done.images_per_s,
         "batch_size": done.batch_size,
         "why_stopped": done.why_stopped,
+        "framing": done.framing,
+        "colour": done.colour,
         "choices": [asdict(choice) | {"taken": choice.pays} for choice in done.choices],
         "elapsed_s": done.end_s - done.start_s,
         "late_s": done.late_s,

@@ -67,6 +67,8 @@ class DatasetResult:
     end_s: float
     done_s: float
     deadline_s: float
+    framing: str = "whole"  # preset by which the pictures were framed
+    colour: Mapping[str, Any] | None = None  # how the colours of the file were changed
 
     @property
     def late_s(self) -> float:
@@ -98,13 +100,15 @@ class RunState:
     """The state of one run, on disk after each change.
 
     ``spent_s`` is what earlier processes of the run have spent, ``generation_start_s`` where the
-    clock of ``--clock generation`` starts. A disk that refuses does not end the run: ``failure``
+    clock of ``--clock generation`` starts, ``prompts_per_class`` the size of the prompt pools that
+    was fixed for the run. A disk that refuses does not end the run: ``failure``
     says why.
     """
 
     def __init__(self, run_dir: Path, spent_s: float = 0.0) -> None:
         self.spent_s = spent_s
         self.generation_start_s: float | None = None
+        self.prompts_per_class: int | None = None
         self.datasets: dict[str, DatasetState] = {}
         self.failure: str | None = None
         self._path = run_dir / STATE_FILE
@@ -116,6 +120,7 @@ class RunState:
         try:
             document = json.loads(state._path.read_text(encoding="utf-8"))
             state.generation_start_s = document["generation_start_s"]
+            state.prompts_per_class = document["prompts_per_class"]
             state.datasets = {
                 name: _with_guards_file(run_dir, name, _dataset_state(entry))
                 for name, entry in document["datasets"].items()
@@ -165,6 +170,7 @@ class RunState:
     def _save(self) -> None:
         document = {
             "generation_start_s": self.generation_start_s,
+            "prompts_per_class": self.prompts_per_class,
             "datasets": {name: asdict(entry) for name, entry in self.datasets.items()},
         }
         try:

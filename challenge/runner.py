@@ -25,6 +25,7 @@ from challenge.run_state import DatasetResult
 from challenge.scheduler import Costs, Scheduler
 from challenge.settings import ClockName, GenerateSettings
 from challenge.spec import DatasetSpec
+from challenge.thumbnails import ThumbnailMaker
 from challenge.warm_up import prepare
 
 
@@ -108,7 +109,7 @@ class _Run:
         if all(known.get(spec.name) for spec in self._books):
             self.done = [result for result in known.values() if result]
             return
-        generator, costs = prepare(self._settings, self._books, load, parts)
+        generator, costs, self._books = prepare(self._settings, self._books, load, parts)
         self.description = generator.description
         state.began(parts.clock(), self._settings.clock)
         for spec, book in self._books.items():
@@ -161,12 +162,14 @@ def _run_dataset(
     parts.state.dataset_began(spec.name, deadline.start_s)
     _require_time_and_room(plan, parts)
     target_ipc = None if settings.ipc == "auto" else settings.ipc
+    distinct = settings.distinct_ipc(spec.name)
+    maker = ThumbnailMaker.of(settings, spec)
     scheduler = Scheduler(
-        BalancedRounds(spec.name, spec.num_classes, settings.seed, target_ipc),
+        BalancedRounds(spec.name, spec.num_classes, settings.seed, distinct),
         plan.costs,
         deadline,
         target_ipc=target_ipc,
-        augment=settings.augment != "none",
+        augment=settings.augment,
         ceiling=plan.ceiling,
     )
     parts.emit(
@@ -176,10 +179,17 @@ def _run_dataset(
     result = None
     try:
         header = journal_header(settings, book, generator.description)
-        with JournalWriter(path, header, spec.image_shape) as journal:
+        with JournalWriter(path, header, maker.shape) as journal:
             scheduler.resume((batch.accepted, batch.rejected) for batch in journal.batches)
-            packer = Packer(spec, settings.augment, settings.seed, parts.device, parts.timer)
-            run = DatasetRun(parts, spec, book, generator, scheduler, packer, journal)
+            packer = Packer(
+                spec,
+                settings.augment,
+                settings.seed,
+                parts.device,
+                parts.timer,
+                match_colour=settings.match_colour,
+            )
+            run = DatasetRun(parts, spec, book, generator, scheduler, packer, journal, maker)
             result = run.run()
     except JournalError:
         if result is None or result.fault is None:  # else it was told already, and a file stands
@@ -217,5 +227,8 @@ def journal_header(
         "dtype": generator.dtype,
         "decoder": generator.decoder,
         "seed": settings.seed,
-        "prompts_sha256": book.sha256,
+        "prompts_sha256": book.pool_sha256,
+        "framing": settings.framing,
+        "shrink": settings.shrink,
+        "jpeg": settings.jpeg,
     }

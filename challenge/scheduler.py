@@ -12,6 +12,7 @@ from challenge.budget import BatchCost, Choice, Deadline, PackCost
 from challenge.errors import BudgetError
 from challenge.file_plan import FileCeiling, FilePlan, plan_file
 from challenge.rounds import BalancedRounds, ImageRequest, Place
+from challenge.settings import AugmentPreset
 from challenge.spec import DatasetName
 from challenge.watch import Watch
 
@@ -49,7 +50,7 @@ class Scheduler:
         deadline: Deadline,
         *,
         target_ipc: int | None,
-        augment: bool,
+        augment: AugmentPreset,
         ceiling: FileCeiling | None = None,
     ) -> None:
         self._rounds, self._costs = rounds, costs
@@ -224,7 +225,7 @@ class Scheduler:
         left_s = self.deadline.end_s - now_s - self._reserve_s(0)
         more = max(0.0, left_s) / self._costs.batch.pessimistic_s(size) * size
         exact = (self.generated + more) / len(self.counts)
-        rounds = ceil(exact) if self._augment else int(exact)
+        rounds = int(exact) if self._augment == "none" else ceil(exact)
         if self._target_ipc is not None:
             rounds = min(rounds, self._target_ipc)
         return self._plan([max(rounds, 1)]).ipc
@@ -243,7 +244,7 @@ class Scheduler:
         """What the guard must know now: it packs the complete rounds, without variants."""
         bounds = (self._target_ipc, self._ceiling.ipc if self._ceiling else None)
         most_ipc = min((bound for bound in bounds if bound is not None), default=None)
-        plain = plan_file(self.counts, most_ipc, augment=False)
+        plain = plan_file(self.counts, most_ipc, augment="none")
         needed_s = self._costs.pack.pessimistic_s(plain.ipc * len(self.counts), GUARD_CAUTION)
         return Watch(
             dataset=dataset,

@@ -18,10 +18,18 @@ from challenge.spec import (
     LabelOrder,
     NetworkName,
     ProtocolName,
+    ShrinkFilter,
 )
 
 DatasetChoice = Literal["cifar100", "tinyimagenet", "all"]
-AugmentPreset = Literal["none", "upright"]
+AugmentPreset = Literal["none", "flip", "upright", "strong", "banko"]
+FramingPreset = Literal["whole", "mirror", "tight", "wide"]
+FramingChoice = Literal["auto", FramingPreset]
+ShrinkChoice = Literal["auto", ShrinkFilter]
+ClassOrder = Literal["official", "superclass"]
+RunPresetName = Literal[
+    "default", "banko", "banko-no-augment", "banko-ordered", "banko-ordered-no-augment"
+]
 DecoderChoice = Literal["auto", "vae", "taesdxl", "linear", "thumbnail"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 PrecisionName = Literal["float32", "bfloat16"]
@@ -68,8 +76,43 @@ class GenerateSettings:
     """
     ipc: int | Literal["auto"] = "auto"
     """Images per class in the file; auto: as many as the limit allows."""
+    preset: RunPresetName = "default"
+    """A whole run to compare with: banko is the third-place entry of 2024, banko-ordered the same
+    with the labels of CIFAR-100 put right, each also without augmentation. Flags beside it win.
+    """
+    distinct: tuple[int, ...] = ()
+    """Distinct images of each class after which a set is done, variants apart: one number, or one
+    for CIFAR-100 and one for Tiny-ImageNet. Default: as many as the limit allows.
+    """
     augment: AugmentPreset = "upright"
-    """Post-augmentation: none, or upright (mild zoom, shift, mirror)."""
+    """Post-augmentation: none, flip (a mirrored copy), upright (mild zoom, shift, mirror), strong
+    (more of it, rotation, saturation), banko (the third-place entry's). Few distinct images get
+    variants, many get none.
+    """
+    prompt_preset: str = "auto"
+    """name-only, plain (a noun that says which sense), diverse (what the class is made of, in many
+    surroundings), or another template of the prompt book; auto: diverse, but plain for tiny and for
+    real images.
+    """
+    prompts_per_class: int | Literal["auto"] = "auto"
+    """Distinct prompts of each class; auto: 200, or what 2 % of the limit suffice to encode."""
+    framing: FramingChoice = "auto"
+    """Window of a picture that becomes the thumbnail: whole, mirror (half of them mirrored), tight
+    (60 to 100 % of the side), wide (75 to 100 %); auto: tight for CIFAR-100, wide for
+    Tiny-ImageNet, whole for a model that draws at the data set's own size.
+    """
+    views: int = 1
+    """Windows taken from each picture; more than one count as variants of it."""
+    shrink: ShrinkChoice = "auto"
+    """Filter of the shrink; auto: bilinear for CIFAR-100, lanczos for Tiny-ImageNet."""
+    jpeg: bool = False
+    """JPEG round trip for Tiny-ImageNet's images (quality 75, 4:2:0): all real ones had it."""
+    match_colour: bool = False
+    """Bring saturation and colour balance of the set to the real images' when it is packed."""
+    class_order: ClassOrder = "official"
+    """superclass: CIFAR-100's classes in the order of the superclasses, which is wrong; for
+    comparison with the entry that did it.
+    """
     num_inference_steps: int = 1
     """Steps of the model for each image; 2 or 4 give better and fewer images."""
     decoder: DecoderChoice = "auto"
@@ -124,6 +167,26 @@ class GenerateSettings:
         _require_count("--ipc", self.ipc)
         _require_count("--num-inference-steps", self.num_inference_steps)
         _require_count("--batch-size", self.batch_size)
+        _require_count("--prompts-per-class", self.prompts_per_class)
+        _require_count("--views", self.views)
+        if len(self.distinct) > len(DATASETS) or any(count < 1 for count in self.distinct):
+            raise UsageError(
+                f"--distinct {' '.join(map(str, self.distinct))}: give one whole number from 1, "
+                "or two"
+            )
+
+    @property
+    def prompt_preset_taken(self) -> str:
+        """The template of the prompt book."""
+        return taken_prompt_preset(self.prompt_preset, self.model)
+
+    def distinct_ipc(self, dataset: DatasetName) -> int | None:
+        """Distinct images of each class to make; None: as many as the limit allows."""
+        if self.ipc != "auto" and not self.distinct:
+            return self.ipc
+        if not self.distinct:
+            return None
+        return self.distinct[min(list(DATASETS).index(dataset), len(self.distinct) - 1)]
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
@@ -151,10 +214,18 @@ class PrepareSettings:
     """auto, cpu, cuda or cuda:N; the one that the run will have."""
     prompts_dir: Path | None = None
     """Folder with cifar100.json and tinyimagenet.json, as for generate."""
+    prompt_preset: str = "auto"
+    """As for generate."""
+    prompts_per_class: int = 32
+    """Prompts of each class to encode; a run may encode more. 0.3 MB each with SDXL-Turbo."""
     cache_dir: Path | None = None
     """Where it is kept; as for generate."""
     json: bool = False
     """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        _require_count("--prompts-per-class", self.prompts_per_class)
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
@@ -318,6 +389,34 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptsSettings:
+    """Show what each class is asked for, or check an edited prompt book."""
+
+    name: str | None = None
+    """Show this class alone, with its pool and the share of each text: name, label or wnid."""
+    check: bool = False
+    """Check the books: facts, rules, pools, prompts shared by classes, tokens."""
+    dataset: DatasetChoice = "all"
+    """Whose prompts."""
+    prompts_dir: Path | None = None
+    """As for generate."""
+    prompt_preset: str = "diverse"
+    """name-only, plain, diverse, or another template of the book."""
+    prompts_per_class: int = 200
+    """Size of the pools, at most."""
+    model: str = "sdxl-turbo"
+    """Whose tokenizer counts the tokens of --check, if it is on this machine (also tiny)."""
+    json: bool = False
+    """Print one JSON document as the last line on stdout."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be, before anything is loaded."""
+        _require_count("--prompts-per-class", self.prompts_per_class)
+        if self.check and self.name is not None:
+            raise UsageError("--check looks at all classes; leave --class away, or --check")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkSettings:
     """Measure images per second, beside this device's ceiling and the plain diffusers pipeline.
 
@@ -399,6 +498,13 @@ class BenchmarkSettings:
     def random_weights(self) -> bool:
         """Whether the model is a public one with random weights: a preset's that has a name."""
         return self.weights == "random" or (self.preset is not None and self.model in PUBLIC_MODELS)
+
+
+def taken_prompt_preset(preset: str, model: str) -> str:
+    """What ``auto`` means: the embedded model knows nouns only, real images need no words."""
+    if preset != "auto":
+        return preset
+    return "plain" if model == "tiny" or model.startswith("images:") else "diverse"
 
 
 def selected_specs(choice: DatasetChoice) -> tuple[DatasetSpec, ...]:

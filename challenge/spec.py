@@ -13,6 +13,7 @@ from typing import Literal
 DatasetName = Literal["cifar100", "tinyimagenet"]
 LabelOrder = Literal["sorted", "wnids-txt"]
 ProtocolName = Literal["official", "short", "quick"]
+ShrinkFilter = Literal["bilinear", "box", "bicubic", "lanczos"]
 NetworkName = Literal["convnet3", "convnet4", "resnet18", "resnetap10"]
 
 
@@ -56,6 +57,26 @@ TINYIMAGENET = DatasetSpec(
     std=(0.229, 0.224, 0.225),
 )
 DATASETS: dict[DatasetName, DatasetSpec] = {spec.name: spec for spec in (CIFAR100, TINYIMAGENET)}
+
+
+@dataclass(frozen=True)
+class ColourLook:
+    """How colourful the images of a set are; ``colour.measure_look`` says how it is measured.
+
+    ``saturation`` is the median, ``spread`` the standard deviation of its logarithm (from the
+    quartiles); ``balance`` is the mean of red, green and blue less grey.
+    """
+
+    saturation: float
+    spread: float
+    balance: tuple[float, float, float]
+
+
+# Measured with colour.measure_look on training images (25,000 and 20,000); no test image was used.
+LOOKS: dict[DatasetName, ColourLook] = {
+    "cifar100": ColourLook(0.338, 0.75, (0.029, 0.008, -0.037)),
+    "tinyimagenet": ColourLook(0.291, 0.68, (0.038, 0.006, -0.044)),
+}
 
 LIMIT_S = 600.0  # runner-up evaluate.py: ten minutes for each data set
 OFFICIAL_IPC = (

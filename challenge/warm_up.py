@@ -18,15 +18,18 @@ from challenge.decoder_choice import choose_decoders
 from challenge.events import Notice, PhaseStarted, TrialBatch, TrialFile
 from challenge.file_plan import FilePlan
 from challenge.generators.base import ImageGenerator
-from challenge.images import shrink, to_uint8
 from challenge.packing import Packer
 from challenge.prepared import use_stored_embeddings
+from challenge.prompt_pools import encode_pools
 from challenge.prompts import PromptBook
+from challenge.rounds import ImageRequest
 from challenge.scheduler import Costs
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
+from challenge.thumbnails import ThumbnailMaker
 
 LONGEST_BATCH_SHARE = 0.01  # of the limit: what is lost at the end is half a batch on average
+FIRST_REQUEST = ImageRequest(0, 0, attempt=0, seed=0)
 
 
 def prepare(
@@ -34,8 +37,10 @@ def prepare(
     books: Mapping[DatasetSpec, PromptBook],
     load: Callable[[], ImageGenerator],
     parts: RunParts,
-) -> tuple[ImageGenerator, dict[DatasetSpec, Costs]]:
+) -> tuple[ImageGenerator, dict[DatasetSpec, Costs], dict[DatasetSpec, PromptBook]]:
     """Load the model, encode all prompts, choose the decoders, measure first costs.
+
+    The books come back with pools of the size that was fixed for the run.
 
     Raises what loading raises, ``PromptError`` for a prompt that is too long, ``SubmissionError``
     when the disk refuses already.
@@ -46,7 +51,7 @@ def prepare(
         parts.emit(Notice(generator.description.note, "warning"))
     use_stored_embeddings(books, generator, parts)
     _begin(parts, "encode")
-    generator.encode_prompts([prompt for book in books.values() for prompt in book.all_prompts()])
+    books = encode_pools(settings, books, generator, parts)
     generator.release_text_encoders()
     _begin(parts, "fit")
     choices = choose_decoders(settings, books, generator, parts)
@@ -61,7 +66,7 @@ def prepare(
         pack = _first_pack_costs(settings, spec, parts)
         costs[spec] = Costs(batch, pack, sizer, choices[spec])
     parts.timer.begin("other")
-    return generator, costs
+    return generator, costs, books
 
 
 def _begin(parts: RunParts, phase: str) -> None:
@@ -80,10 +85,10 @@ def _first_batch_costs(
     """Warm up with one image, then time another, unless the first took too long."""
     cost = BatchCost()
     prompts, image_size = [book.prompts_for(0)[0]], generator.image_size(spec.image_size)
+    maker = ThumbnailMaker.of(settings, spec)
     for _ in range(2):
         started_s = parts.clock()
-        images = generator.generate(prompts, [0], image_size)
-        to_uint8(shrink(images, spec.image_size)).cpu()
+        maker.make(generator.generate(prompts, [0], image_size), [FIRST_REQUEST])
         seconds = parts.clock() - started_s
         if seconds > settings.limit_s / 20:
             break
@@ -120,9 +125,9 @@ class _NoiseSource:
     """One random image a class, to measure what packing costs before there are real ones."""
 
     def __init__(self, spec: DatasetSpec) -> None:
-        self._image = torch.randint(0, 256, (1, *spec.image_shape), dtype=torch.uint8)
+        self._image = torch.randint(0, 256, (1, 1, *spec.image_shape), dtype=torch.uint8)
 
-    def read(self, class_index: int) -> UInt8[Tensor, "1 3 S S"]:
+    def read_views(self, class_index: int, most: int | None = None) -> UInt8[Tensor, "1 1 3 S S"]:
         """The same image for every class."""
         return self._image
 
@@ -131,7 +136,14 @@ def _first_pack_costs(settings: GenerateSettings, spec: DatasetSpec, parts: RunP
     """Pack noise through the real augmentation, writer and disk, at two sizes."""
     cost = PackCost()
     timer = PhaseTimer(parts.clock, "")  # all of this is warm-up
-    packer = Packer(spec, settings.augment, settings.seed, parts.device, timer)
+    packer = Packer(
+        spec,
+        settings.augment,
+        settings.seed,
+        parts.device,
+        timer,
+        match_colour=settings.match_colour,
+    )
     path = parts.run_dir / f".warm-up-{spec.file_name}"
     most = 10 if settings.ipc == "auto" else min(10, settings.ipc)
     for ipc, counts in ((most, False), (1, True), (most, True)):

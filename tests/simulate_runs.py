@@ -110,7 +110,7 @@ class SimulatedRun:
         for images in (classes, 10 * classes):
             costs.pack.observe(images, sum(self._weather.pack_s(images, self._rng)))
         self._scheduler = Scheduler(
-            self._rounds, costs, Deadline(0.0, limit_s), target_ipc=None, augment=False
+            self._rounds, costs, Deadline(0.0, limit_s), target_ipc=None, augment="none"
         )
         self.now_s = self._rng.uniform(0.01, 0.07) * limit_s  # start-up and loading
         self.end_s = 0.0  # of the file that stands

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from challenge.augment import PRESETS, AffineRanges, augment_images, draw_parameters
+from challenge.augment import PRESETS, Recipe, augment_images, draw_parameters
 from challenge.settings import AugmentPreset
 
-UPRIGHT = AffineRanges(zoom=(0.8, 1.2), shift=0.125, mirror_probability=0.5)
-STILL = AffineRanges(zoom=(1.0, 1.0), shift=0.0, mirror_probability=0.0)
+UPRIGHT = Recipe(zoom=(0.8, 1.2), shift=0.125, mirror_probability=0.5)
+STILL = Recipe(zoom=(1.0, 1.0), shift=0.0, mirror_probability=0.0)
 
 
 def noise_images(count: int, size: int = 32) -> Tensor:
@@ -40,7 +40,7 @@ def centres(images: Tensor) -> tuple[Tensor, Tensor]:
     return weights.sum(dim=2) @ position / total, weights.sum(dim=1) @ position / total
 
 
-def use_ranges(monkeypatch: pytest.MonkeyPatch, ranges: AffineRanges) -> None:
+def use_ranges(monkeypatch: pytest.MonkeyPatch, ranges: Recipe) -> None:
     monkeypatch.setitem(PRESETS, "upright", ranges)
 
 
@@ -116,7 +116,7 @@ def test_still_ranges_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mirror_flips_left_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_ranges(monkeypatch, AffineRanges(zoom=(1.0, 1.0), shift=0.0, mirror_probability=1.0))
+    use_ranges(monkeypatch, Recipe(zoom=(1.0, 1.0), shift=0.0, mirror_probability=1.0))
     mirrored = augment_images(dot_images(2, row=5, column=7), [1, 2], "upright")
     assert torch.allclose(mirrored, dot_images(2, row=5, column=24), atol=1e-6)  # 31 - 7
 
@@ -124,7 +124,7 @@ def test_mirror_flips_left_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mirrors_some_images_of_a_batch_and_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    use_ranges(monkeypatch, AffineRanges(zoom=(1.0, 1.0), shift=0.0, mirror_probability=0.5))
+    use_ranges(monkeypatch, Recipe(zoom=(1.0, 1.0), shift=0.0, mirror_probability=0.5))
     _, columns = centres(augment_images(dot_images(1000, row=5, column=7), range(1000), "upright"))
     # 1000 fair coins: 500 +- 5 standard deviations of 15.8
     assert 421 <= int((columns.round() == 24).sum()) <= 579
@@ -135,7 +135,7 @@ def test_mirrors_some_images_of_a_batch_and_leaves_the_others(
 def test_shift_reaches_an_eighth_of_the_side_and_no_further(
     monkeypatch: pytest.MonkeyPatch, size: int, pixels: float
 ) -> None:
-    use_ranges(monkeypatch, AffineRanges(zoom=(1.0, 1.0), shift=0.125, mirror_probability=0.0))
+    use_ranges(monkeypatch, Recipe(zoom=(1.0, 1.0), shift=0.125, mirror_probability=0.0))
     images = dot_images(1000, row=size // 2, column=size // 2, size=size)
     for centre in centres(augment_images(images, range(1000), "upright")):
         way = centre - size // 2
@@ -144,7 +144,7 @@ def test_shift_reaches_an_eighth_of_the_side_and_no_further(
 
 
 def test_zoom_stays_within_its_bounds_and_keeps_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_ranges(monkeypatch, AffineRanges(zoom=(0.8, 1.2), shift=0.0, mirror_probability=0.0))
+    use_ranges(monkeypatch, Recipe(zoom=(0.8, 1.2), shift=0.0, mirror_probability=0.0))
     square = torch.zeros(1000, 3, 64, 64)
     square[:, :, 22:42, 22:42] = 1.0  # 20x20, in the middle
     zoomed = augment_images(square, range(1000), "upright")

@@ -3,22 +3,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from challenge.file_plan import FilePlan, file_ceiling, plan_file, variants_for
+from challenge.settings import AugmentPreset
 from challenge.spec import CIFAR100, TINYIMAGENET
 
 
 def test_without_augmentation_an_incomplete_round_stays_out_of_the_file() -> None:
-    assert plan_file([3, 3, 2], None, augment=False).ipc == 2
+    assert plan_file([3, 3, 2], None, augment="none").ipc == 2
 
 
 def test_with_augmentation_an_incomplete_round_is_completed_by_a_variant() -> None:
-    plan = plan_file([201, 200], None, augment=True)
+    plan = plan_file([201, 200], None, augment="upright")
     assert plan.ipc == 201
     assert plan.slots(201)[-1] == (200, 0)
     assert plan.slots(200)[-1] == (0, 1)
 
 
 def test_few_images_get_four_variants_each_behind_all_the_distinct_ones() -> None:
-    plan = plan_file([2, 2], None, augment=True)
+    plan = plan_file([2, 2], None, augment="upright")
     assert plan.slots(2) == [
         (0, 0),
         (1, 0),
@@ -34,25 +35,27 @@ def test_few_images_get_four_variants_each_behind_all_the_distinct_ones() -> Non
 
 
 def test_the_images_asked_for_are_all_distinct_when_there_was_time() -> None:
-    plan = plan_file([10, 10], 10, augment=True)
+    plan = plan_file([10, 10], 10, augment="upright")
     assert plan.slots(10) == [(base, 0) for base in range(10)]
 
 
 def test_variants_fill_up_to_what_was_asked_for_when_time_ended_early() -> None:
-    assert plan_file([30, 30], 100, augment=True).ipc == 100
-    assert plan_file([30, 30], 100, augment=False).ipc == 30
+    assert plan_file([30, 30], 100, augment="upright").ipc == 100
+    assert plan_file([30, 30], 100, augment="none").ipc == 30
 
 
 def test_no_file_before_each_class_has_an_image() -> None:
-    assert plan_file([1, 0], None, augment=True).ipc == 0
-    assert plan_file([1, 0], None, augment=False).ipc == 0
+    assert plan_file([1, 0], None, augment="upright").ipc == 0
+    assert plan_file([1, 0], None, augment="none").ipc == 0
 
 
 @pytest.mark.parametrize(
-    ("base_ipc", "variants"), [(1, 4), (50, 4), (51, 1), (100, 1), (101, 0), (2000, 0)]
+    ("augment", "few", "many"),
+    [("none", 0, 0), ("flip", 1, 0), ("upright", 4, 0), ("strong", 4, 0), ("banko", 4, 4)],
 )
-def test_many_distinct_images_need_no_variants(base_ipc: int, variants: int) -> None:
-    assert variants_for(base_ipc) == variants
+def test_many_distinct_images_need_no_variants(augment: AugmentPreset, few: int, many: int) -> None:
+    assert [variants_for(ipc, augment) for ipc in (1, 50)] == [few, few]
+    assert [variants_for(ipc, augment) for ipc in (51, 2000)] == [many, many]
 
 
 @given(st.integers(1, 300), st.integers(1, 900))
@@ -66,9 +69,9 @@ def test_every_slot_is_another_pair_and_every_image_is_used_before_any_variant(
 
 
 def test_the_ceiling_caps_what_variants_multiply_and_then_the_distinct_images() -> None:
-    assert plan_file([20, 20], None, augment=True, most_ipc=70).ipc == 70
-    assert plan_file([200, 200], None, augment=True, most_ipc=70).ipc == 70
-    assert plan_file([20, 20], 10, augment=True, most_ipc=70).ipc == 10
+    assert plan_file([20, 20], None, augment="upright", most_ipc=70).ipc == 70
+    assert plan_file([200, 200], None, augment="upright", most_ipc=70).ipc == 70
+    assert plan_file([20, 20], 10, augment="upright", most_ipc=70).ipc == 10
 
 
 def test_max_file_gib_is_images_of_four_bytes_a_value() -> None:

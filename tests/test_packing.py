@@ -28,9 +28,9 @@ class Images:
             0, 256, (100, bases, 3, 32, 32), dtype=torch.uint8, generator=rng
         )
 
-    def read(self, class_index: int) -> Tensor:
-        images = self.images[class_index]
-        return images[:-1] if class_index == 99 and len(images) > 1 else images
+    def read_views(self, class_index: int, most: int | None = None) -> Tensor:
+        images = self.images[class_index, :, None]
+        return images[:-1] if class_index == 99 and len(images) > 1 else images[:most]
 
 
 def pack(images: Images, ipc: int, path: Path, preset: AugmentPreset = "upright") -> Tensor:
@@ -109,7 +109,7 @@ def test_a_file_whose_sync_outlasts_the_deadline_is_not_renamed(
 
 def test_nothing_is_read_or_augmented_after_the_deadline(tmp_path: Path) -> None:
     class Unread(Images):
-        def read(self, class_index: int) -> Tensor:
+        def read_views(self, class_index: int, most: int | None = None) -> Tensor:
             raise AssertionError("read after the deadline")
 
     clock = FakeClock()

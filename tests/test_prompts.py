@@ -1,49 +1,18 @@
-"""Prompt books: the ones that come with the program are right, and a damaged one is refused."""
+"""Prompt books: the ones that come with the program are right, and their pools are as promised."""
 
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from prompt_books import ROOT, templates, write_book
 
 from challenge.errors import PromptError
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.spec import CIFAR100, DATASETS, TINYIMAGENET, DatasetSpec
-
-ROOT = Path(__file__).resolve().parent.parent
-Entry = dict[str, Any]
-Edit = Callable[[list[Entry]], object]
-
-
-def write_book(folder: Path, spec: DatasetSpec, edit: Edit, **top_level: object) -> Path:
-    """The book that comes with the program after ``edit`` of its classes; returns its path."""
-    book = json.loads((ROOT / "prompts" / f"{spec.name}.json").read_text())
-    edit(book["classes"])
-    path = folder / f"{spec.name}.json"
-    path.write_text(json.dumps(book | top_level))
-    return path
-
-
-def refusal(folder: Path, spec: DatasetSpec = CIFAR100) -> str:
-    """The message with which the book in ``folder`` is refused, without its path."""
-    with pytest.raises(PromptError) as caught:
-        load_prompt_book(spec, folder)
-    message = str(caught.value)
-    assert message.startswith(f"{folder / spec.name}.json: ")
-    assert "\n" not in message
-    return message.removeprefix(f"{folder / spec.name}.json: ")
-
-
-def renumber(classes: list[Entry]) -> None:
-    for index, entry in enumerate(classes):
-        entry["index"] = index
 
 
 @pytest.fixture(params=list(DATASETS.values()), ids=list(DATASETS))
@@ -128,6 +97,77 @@ def test_cifar100_has_one_label_order_only() -> None:
     assert load_prompt_book(CIFAR100, ROOT / "prompts", "wnids-txt") == in_order
 
 
+# Pools of the diverse preset
+
+
+@pytest.fixture(params=list(DATASETS.values()), ids=list(DATASETS))
+def diverse(request: pytest.FixtureRequest) -> PromptBook:
+    return load_prompt_book(request.param, ROOT / "prompts", preset="diverse", per_class=24)
+
+
+def test_a_pool_has_as_many_distinct_prompts_as_asked_for_and_no_class_shares_one(
+    diverse: PromptBook,
+) -> None:
+    prompts = [prompt.casefold() for prompt in diverse.all_prompts()]
+    assert len(prompts) == 24 * len(diverse.classes)
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_the_pools_of_the_default_size_have_no_small_one() -> None:
+    book = load_prompt_book(CIFAR100, ROOT / "prompts", preset="diverse")
+    assert min(len(book.prompts_for(index)) for index in range(100)) == 200
+
+
+def test_prompts_are_short_and_hold_no_leftovers(diverse: PromptBook) -> None:
+    for prompt in diverse.all_prompts():
+        assert len(prompt.split()) <= 24, prompt
+        assert prompt == prompt.strip()
+        assert not set(prompt) & set("{}[]"), prompt
+        assert "  " not in prompt
+        assert " ," not in prompt, prompt
+
+
+def test_the_shares_of_a_class_are_those_of_its_mix() -> None:
+    book = load_prompt_book(CIFAR100, ROOT / "prompts", preset="diverse", per_class=100)
+    phrases = Counter(dict(made.picks)["phrase"] for made in book.compositions(63))
+    assert book.classes[63].name == "porcupine"
+    assert abs(phrases["hedgehog"] - 62.2) <= 1
+    assert abs(phrases["porcupine"] - 37.8) <= 1
+
+
+def test_a_longer_pool_begins_with_the_shorter_one(diverse: PromptBook) -> None:
+    longer = diverse.with_pool(60)
+    for index in (0, 17, 99):
+        assert longer.prompts_for(index)[:24] == diverse.prompts_for(index)
+    assert longer.pool_sha256 != diverse.pool_sha256
+
+
+def test_the_pool_of_a_class_is_the_same_in_both_label_orders() -> None:
+    folder = ROOT / "prompts"
+    by_wnid = load_prompt_book(TINYIMAGENET, folder, "sorted", "diverse", 5)
+    by_line = load_prompt_book(TINYIMAGENET, folder, "wnids-txt", "diverse", 5)
+    for each in by_wnid.classes[:20]:
+        assert each.wnids_txt_index is not None
+        assert by_line.prompts_for(each.wnids_txt_index) == by_wnid.prompts_for(each.index)
+
+
+def test_plain_takes_nothing_from_the_mixes() -> None:
+    plain = load_prompt_book(CIFAR100, ROOT / "prompts", preset="plain")
+    assert plain.prompts_for(63) == ("a photo of porcupine",)
+
+
+def test_name_only_is_the_bare_name_with_blanks() -> None:
+    names = load_prompt_book(CIFAR100, ROOT / "prompts", preset="name-only")
+    assert names.prompts_for(1) == ("aquarium fish",)
+    names = load_prompt_book(TINYIMAGENET, ROOT / "prompts", preset="name-only")
+    assert names.prompts_for(26) == ("golden retriever",)
+
+
+def test_an_unknown_preset_names_the_templates_there_are() -> None:
+    with pytest.raises(PromptError, match="no prompt preset 'odd'; its templates are name-only, "):
+        load_prompt_book(CIFAR100, ROOT / "prompts", preset="odd")
+
+
 # What a person may change
 
 
@@ -136,192 +176,30 @@ def test_another_noun_and_template_are_taken(tmp_path: Path) -> None:
         tmp_path,
         CIFAR100,
         lambda classes: classes[28].update(prompt_noun="silver goblet"),
-        template="{noun}, a snapshot",
+        templates=templates(plain="{noun}, a snapshot"),
     )
     assert load_prompt_book(CIFAR100, tmp_path).prompts_for(28) == ("silver goblet, a snapshot",)
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    path = write_book(tmp_path, CIFAR100, renumber)
+    path = write_book(tmp_path, CIFAR100)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert load_prompt_book(CIFAR100, tmp_path).classes[0].name == "apple"
 
 
-# What is refused: wrong classes
+def test_a_class_of_which_everything_is_excluded_is_an_error(tmp_path: Path) -> None:
+    write_book(tmp_path, CIFAR100, exclude=[["photo of apple"]])
+    book = load_prompt_book(CIFAR100, tmp_path)
+    with pytest.raises(
+        PromptError, match=r"class 0 \('apple'\) has no prompt left in preset 'plain'"
+    ):
+        book.prompts_for(0)
 
 
-def test_refuses_another_class_at_a_place(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes[20].update(name="castle"))
-    assert refusal(tmp_path) == (
-        "class 20 is 'castle', torchvision's class 20 is 'chair'; "
-        "keep the file in class-index order"
-    )
-
-
-@given(st.integers(0, 99), st.integers(0, 99), st.booleans())
-def test_refuses_any_two_classes_exchanged(
-    tmp_path_factory: pytest.TempPathFactory, first: int, second: int, renumbered: bool
-) -> None:
-    def exchange(classes: list[Entry]) -> None:
-        classes[first], classes[second] = classes[second], classes[first]
-        if renumbered:
-            renumber(classes)
-
-    folder = tmp_path_factory.mktemp("books")
-    write_book(folder, CIFAR100, exchange)
-    if first == second:
-        load_prompt_book(CIFAR100, folder)
-    else:
-        assert refusal(folder).startswith(f"class {min(first, second)} is ")
-
-
-def test_refuses_tinyimagenet_in_the_order_of_wnids_txt(tmp_path: Path) -> None:
-    def reorder(classes: list[Entry]) -> None:
-        classes.sort(key=lambda entry: int(entry["wnids_txt_index"]))
-        renumber(classes)
-
-    write_book(tmp_path, TINYIMAGENET, reorder)
-    assert refusal(tmp_path, TINYIMAGENET) == (
-        "class 0 is 'n02124075', the sorted wnids' class 0 is 'n01443537'; "
-        "keep the file in class-index order"
-    )
-
-
-def test_names_a_missing_class(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes.pop(20))
-    assert refusal(tmp_path) == "99 classes, CIFAR-100 has 100: 'chair' is missing"
-
-
-def test_names_a_doubled_class(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes.append(classes[20]))
-    assert refusal(tmp_path) == "101 classes, CIFAR-100 has 100: 'chair' stands 2 times"
-
-
-def test_names_a_class_too_many(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes.append({**classes[20], "name": "stool"}))
-    assert refusal(tmp_path) == "101 classes, CIFAR-100 has 100: 'stool' is none of them"
-
-
-def test_counts_the_rest_when_many_classes_are_missing(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes.clear())
-    assert refusal(tmp_path) == (
-        "0 classes, CIFAR-100 has 100: 'apple' is missing, 'aquarium_fish' is missing, "
-        "'baby' is missing and 97 more faults"
-    )
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("index", 4, "3"),
-        ("index", "3", "3"),
-        ("name", "frog", "'tailed frog, bell toad, ribbed toad, tailed toad, Ascaphus trui'"),
-        ("wnids_txt_index", 3, "183"),
-    ],
-)
-def test_refuses_a_changed_fact(tmp_path: Path, key: str, value: object, expected: str) -> None:
-    write_book(tmp_path, TINYIMAGENET, lambda classes: classes[3].update({key: value}))
-    assert refusal(tmp_path, TINYIMAGENET) == (
-        f"class 3 has {key!r} {value!r}, expected {expected}; "
-        "it is a fact of the data set, change 'prompt_noun' only"
-    )
-
-
-def test_true_is_not_index_1(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes[1].update(index=True))
-    assert refusal(tmp_path).startswith("class 1 has 'index' True, expected 1")
-
-
-# What is refused: wrong nouns and templates
-
-
-@pytest.mark.parametrize(
-    "noun", ["", "  ", " chair", "chair\n", "wooden\nchair", None, 5, ["chair"]]
-)
-def test_refuses_an_empty_or_odd_noun(tmp_path: Path, noun: object) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes[20].update(prompt_noun=noun))
-    assert refusal(tmp_path).startswith(f"class 20 ('chair') has 'prompt_noun' {noun!r}, expected ")
-
-
-@pytest.mark.parametrize("noun", ["couch", "Couch"])
-def test_refuses_two_classes_with_the_same_noun(tmp_path: Path, noun: str) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes[94].update(prompt_noun=noun))
-    assert refusal(tmp_path) == (
-        f"class 94 ('wardrobe') has the same 'prompt_noun' as class 25 ('couch'): {noun!r}; "
-        "say what sets them apart"
-    )
-
-
-@pytest.mark.parametrize("template", ["a photo", "{noun} and {noun}", "a {noun} {style}", "", 7])
-def test_refuses_a_template_without_exactly_one_noun(tmp_path: Path, template: object) -> None:
-    write_book(tmp_path, CIFAR100, renumber, template=template)
-    assert refusal(tmp_path).startswith(f"'template' is {template!r}")
-
-
-# What is refused: wrong keys and files
-
-
-def test_refuses_unknown_and_missing_keys_of_a_class(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, lambda classes: classes[20].update(noun="chair"))
-    assert refusal(tmp_path).startswith("class 20 has the unknown key 'noun'; its keys are ")
-    write_book(tmp_path, CIFAR100, lambda classes: classes[20].pop("prompt_noun"))
-    assert refusal(tmp_path).startswith("class 20 has no key 'prompt_noun'; its keys are ")
-    write_book(tmp_path, CIFAR100, lambda classes: classes[20].update(wnid="n01443537"))
-    assert refusal(tmp_path).startswith("class 20 has the unknown key 'wnid'")
-
-
-def test_refuses_unknown_and_missing_keys_of_the_file(tmp_path: Path) -> None:
-    path = write_book(tmp_path, CIFAR100, renumber, styles=[])
-    assert refusal(tmp_path).startswith("the file has the unknown key 'styles'")
-    path.write_text('{"dataset": "cifar100"}')
-    assert refusal(tmp_path) == (
-        "the file has no key 'template'; its keys are dataset, template, classes"
-    )
-
-
-def test_refuses_a_key_that_stands_twice(tmp_path: Path) -> None:
-    path = write_book(tmp_path, CIFAR100, renumber)
-    path.write_text(path.read_text().replace('"index": 20', '"index": 20, "index": 20'))
-    assert refusal(tmp_path) == "key 'index' stands 2 times in one object"
-
-
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [("[]", "the file is []"), ("null", "the file is None"), ('"x"', "the file is 'x'")],
-)
-def test_refuses_json_that_is_no_object(tmp_path: Path, content: str, found: str) -> None:
-    (tmp_path / "cifar100.json").write_text(content)
-    assert refusal(tmp_path).startswith(found)
-
-
-def test_refuses_classes_that_are_no_list_of_objects(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, renumber, classes={})
-    assert refusal(tmp_path) == "'classes' is {}, expected a list of objects"
-    write_book(tmp_path, CIFAR100, renumber, classes=["apple"])
-    assert refusal(tmp_path).startswith("class 0 is 'apple', expected an object with ")
-
-
-def test_tells_the_line_where_a_file_is_not_json(tmp_path: Path) -> None:
-    (tmp_path / "cifar100.json").write_text('{"dataset": "cifar100",\n "template" "x"}')
-    assert refusal(tmp_path) == "not JSON (Expecting ':' delimiter: line 2 column 13 (char 36))"
-
-
-def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
-    (tmp_path / "cifar100.json").write_bytes(b'{"dataset": "\xff\xff"}')
-    assert refusal(tmp_path).startswith("not JSON (")
-
-
-def test_refuses_the_book_of_another_data_set(tmp_path: Path) -> None:
-    write_book(tmp_path, CIFAR100, renumber, dataset="tinyimagenet")
-    assert refusal(tmp_path) == (
-        "'dataset' is 'tinyimagenet', expected 'cifar100'; each data set has a file of its own"
-    )
-
-
-def test_refuses_a_missing_file_and_a_folder_of_its_name(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "no such file; the prompt book must have this name"
-    (tmp_path / "cifar100.json").mkdir()
-    assert refusal(tmp_path) == "cannot be read (Is a directory)"
+def test_a_template_of_ones_own_is_a_preset(tmp_path: Path) -> None:
+    write_book(tmp_path, CIFAR100, templates=templates(mine="{phrase} in the rain"))
+    book = load_prompt_book(CIFAR100, tmp_path, preset="mine", per_class=50)
+    assert set(book.prompts_for(63)) == {"hedgehog in the rain", "porcupine in the rain"}
 
 
 # Where the books are

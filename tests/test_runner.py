@@ -11,7 +11,6 @@ import torch
 from fake_run import FakeGenerator, Run, Spoil, TickingClock
 from torch import Tensor
 
-from challenge.dataset_run import are_usable
 from challenge.errors import BudgetError, GenerationError
 from challenge.events import FileWritten, Notice
 from challenge.journal import Journal
@@ -222,14 +221,6 @@ def test_a_file_on_the_way_that_fails_does_not_end_the_run(
     assert done.fault is None
     assert done.end_s > 50
     assert done.file.ipc == done.generated_per_class
-
-
-def test_usable_images_are_finite_and_not_black() -> None:
-    images = torch.full((4, 3, 2, 2), 0.5)
-    images[1, 0, 0, 0] = float("nan")
-    images[2] = 0.0
-    images[3, 2, 1, 1] = float("inf")
-    assert are_usable(images).tolist() == [True, False, False, False]
 
 
 def test_the_search_for_the_batch_size_begins_below_what_an_earlier_run_found(run: Run) -> None:

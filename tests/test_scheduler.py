@@ -11,6 +11,7 @@ from challenge.errors import BudgetError
 from challenge.file_plan import FileCeiling
 from challenge.rounds import BalancedRounds
 from challenge.scheduler import Costs, Scheduler
+from challenge.settings import AugmentPreset
 
 
 def make_scheduler(
@@ -21,7 +22,7 @@ def make_scheduler(
     image_s: float = 0.1,
     pack_s: float = 1.0,
     target_ipc: int | None = None,
-    augment: bool = False,
+    augment: AugmentPreset = "none",
     ceiling: FileCeiling | None = None,
 ) -> Scheduler:
     costs = Costs(BatchCost(), PackCost(), BatchSizer(batch_size, limit_s / 100))
@@ -107,7 +108,9 @@ def test_a_file_is_worth_an_eighth_of_a_large_reserve_that_it_may_make_smaller()
 
 
 def test_before_the_first_round_is_complete_only_a_plain_file_of_it_is_kept_time_for() -> None:
-    scheduler = make_scheduler(limit_s=10.0, classes=10, batch_size=5, pack_s=1.0, augment=True)
+    scheduler = make_scheduler(
+        limit_s=10.0, classes=10, batch_size=5, pack_s=1.0, augment="upright"
+    )
     scheduler.finished(scheduler.next_batch(0.0), [], 0.5, now_s=0.5)
     assert scheduler._reserve_s(5) == pytest.approx(1.0 + (0.75 + 0.5) / 3)
     assert scheduler.next_batch(10.0 - 0.55 - 1.42)  # 50 images with their variants take 7.5 s
@@ -116,7 +119,9 @@ def test_before_the_first_round_is_complete_only_a_plain_file_of_it_is_kept_time
 
 
 def test_the_last_file_leaves_out_the_variants_that_there_is_no_time_for() -> None:
-    scheduler = make_scheduler(limit_s=10.0, classes=10, batch_size=10, pack_s=1.0, augment=True)
+    scheduler = make_scheduler(
+        limit_s=10.0, classes=10, batch_size=10, pack_s=1.0, augment="upright"
+    )
     scheduler.file_written(10, 1.0)
     scheduler.file_written(50, 5.0)
     scheduler.finished(scheduler.next_batch(0.0), [], 0.5, now_s=0.5)
@@ -197,7 +202,7 @@ def test_a_batch_size_that_does_not_fit_before_the_end_is_halved_until_it_does()
 
 def test_stops_when_the_file_is_full() -> None:
     ceiling = FileCeiling(2, "--max-file-gib is 1")
-    scheduler = make_scheduler(classes=10, batch_size=10, augment=True, ceiling=ceiling)
+    scheduler = make_scheduler(classes=10, batch_size=10, augment="upright", ceiling=ceiling)
     for _ in range(2):
         scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
     assert scheduler.file_plan().ipc == 2  # no variants: there is no room for them
@@ -250,7 +255,7 @@ def test_a_resumed_run_goes_on_where_the_journal_ends() -> None:
     image_s=st.floats(0.01, 0.05),
     spread=st.floats(0, 0.05),
     pack_image_s=st.floats(0, 0.0005),
-    augment=st.booleans(),
+    augment=st.sampled_from(["none", "upright"]),
     seed=st.integers(0, 2**32),
 )
 def test_a_run_is_in_time_balanced_and_uses_its_time(
@@ -260,7 +265,7 @@ def test_a_run_is_in_time_balanced_and_uses_its_time(
     image_s: float,
     spread: float,
     pack_image_s: float,
-    augment: bool,
+    augment: AugmentPreset,
     seed: int,
 ) -> None:
     rng, clock = random.Random(seed), FakeClock()

@@ -131,7 +131,7 @@ class _DryRun:
         tried, shortage = self._try_out(books, parts, load)
         self._note_peak_memory(parts.device)
         costs = tried = limited_by_disk(tried, settings.specs, disk)
-        memory = open_calibration(settings, books, parts, dtype)
+        memory = open_calibration(settings, parts, dtype)
         if memory.notice:
             report.warnings.append(memory.notice)
         with noting_errors(report.warnings):

@@ -171,7 +171,7 @@ def _timed_run(session: Session, books: Books) -> dict[str, Any]:
         for phase, seconds in entry.phases_s.items():  # of the data sets that are done
             timer.add(name, phase, seconds)
             timer.add("", "earlier_processes", -seconds)
-    memory = open_calibration(settings, books, parts, dtype)
+    memory = open_calibration(settings, parts, dtype)
     planner = None
     if settings.resume is None:
         if memory.notice:

@@ -14,7 +14,7 @@ from challenge.errors import OutputError, UsageError
 from challenge.generators.weights import IMAGES_PREFIX, fetch_weights
 from challenge.prompts import find_prompts_dir, load_prompt_book
 from challenge.records import SCHEMA_VERSION
-from challenge.settings import PrepareSettings
+from challenge.settings import PrepareSettings, taken_prompt_preset
 
 
 def prepare_command(settings: PrepareSettings) -> int:
@@ -23,7 +23,11 @@ def prepare_command(settings: PrepareSettings) -> int:
         raise UsageError(f"--model {settings.model}: real images need no preparation")
     folder = prepared_dir(settings.cache_dir)
     prompts_dir = find_prompts_dir(settings.prompts_dir)
-    books = {spec: load_prompt_book(spec, prompts_dir) for spec in settings.specs}
+    preset = taken_prompt_preset(settings.prompt_preset, settings.model)
+    books = {
+        spec: load_prompt_book(spec, prompts_dir, "sorted", preset, settings.prompts_per_class)
+        for spec in settings.specs
+    }
     if settings.model != "tiny":
         fetch_weights(settings.model, show_note)
     from challenge.generators.loading import load_generator

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 
 from challenge.budget import PhaseTimer
 from challenge.calibration import CalibrationFile, cache_dir, calibration_key, prepared_dir
+from challenge.class_names import superclass_order
 from challenge.clock import RunClock
 from challenge.environment import device_title, package_versions, resolve_device, resolve_dtype
 from challenge.events import Emit, Notice
 from challenge.guard.handle import Guard
-from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.prompts import (
+    PROMPTS_PER_CLASS,
+    PromptBook,
+    find_prompts_dir,
+    load_prompt_book,
+    planned_size,
+)
 from challenge.read_ahead import read_ahead
 from challenge.settings import GenerateSettings
-from challenge.spec import DatasetSpec
+from challenge.spec import CIFAR100, DatasetSpec
 from challenge.stop import StopRequest
 
 if TYPE_CHECKING:
@@ -42,7 +49,20 @@ class Session:
 def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
     """The prompt books of the run's data sets, in order; ``PromptError`` when one is not right."""
     folder = find_prompts_dir(settings.prompts_dir)
-    return {spec: load_prompt_book(spec, folder, settings.label_order) for spec in settings.specs}
+    preset, per_class = settings.prompt_preset_taken, settings.prompts_per_class
+    books = {
+        spec: load_prompt_book(
+            spec,
+            folder,
+            settings.label_order,
+            preset,
+            PROMPTS_PER_CLASS if per_class == "auto" else per_class,
+        )
+        for spec in settings.specs
+    }
+    if settings.class_order == "superclass" and CIFAR100 in books:
+        books[CIFAR100] = books[CIFAR100].in_order(superclass_order())
+    return books
 
 
 def require_model(model: str) -> None:
@@ -104,10 +124,8 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
     return parts, dtype_name, load
 
 
-def open_calibration(
-    settings: GenerateSettings, books: Books, parts: "RunParts", dtype: str
-) -> CalibrationFile:
+def open_calibration(settings: GenerateSettings, parts: "RunParts", dtype: str) -> CalibrationFile:
     """What this machine remembers of runs like this one."""
-    prompts = sum(len(book.all_prompts()) for book in books.values())
+    prompts = f"{settings.prompt_preset_taken} {planned_size(settings)}"
     key = calibration_key(settings, device_title(parts.device), dtype, prompts, parts.run_dir)
     return CalibrationFile(cache_dir(settings.cache_dir), key, package_versions())

@@ -14,26 +14,12 @@ from jaxtyping import Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from challenge.class_names import OFFICIAL_CLASSES, class_order
+from challenge.class_names import OFFICIAL_CLASSES, class_order, superclass_order
 from challenge.spec import DatasetName, DatasetSpec, LabelOrder
 
 CONFUSED_PAIRS = 10
 CHANCE_DEVIATIONS = 5  # standard errors above chance; below that a result is told to be chance
 FAR_BETTER, FAR_BETTER_BY = 2.0, 0.01  # times the accuracy, and a point more
-
-# The page of the data set (Krizhevsky): 20 superclasses of five, in its order.
-SUPERCLASS_ORDER = """
-beaver dolphin otter seal whale aquarium_fish flatfish ray shark trout
-orchid poppy rose sunflower tulip bottle bowl can cup plate
-apple mushroom orange pear sweet_pepper clock keyboard lamp telephone television
-bed chair couch table wardrobe bee beetle butterfly caterpillar cockroach
-bear leopard lion tiger wolf bridge castle house road skyscraper
-cloud forest mountain plain sea camel cattle chimpanzee elephant kangaroo
-fox porcupine possum raccoon skunk crab lobster snail spider worm
-baby boy girl man woman crocodile dinosaur lizard snake turtle
-hamster mouse rabbit shrew squirrel maple_tree oak_tree palm_tree pine_tree willow_tree
-bicycle bus motorcycle pickup_truck train lawn_mower rocket streetcar tank tractor
-"""
 
 
 @dataclass(frozen=True)
@@ -142,8 +128,7 @@ def known_orders(dataset: DatasetName) -> dict[str, tuple[int, ...]]:
     classes = OFFICIAL_CLASSES[dataset]
     orders = {"reversed": tuple(reversed(range(len(classes))))}
     if dataset == "cifar100":
-        names = [each.name for each in classes]
-        orders["superclass order"] = tuple(names.index(name) for name in SUPERCLASS_ORDER.split())
+        orders["superclass order"] = superclass_order()
         return orders
     raw = class_order(dataset, "wnids-txt")
     by_name = sorted(range(len(classes)), key=lambda place: classes[place].name.casefold())

@@ -81,6 +81,12 @@ def load_tiny_pipeline(folder: Path = TINY_MODEL_DIR) -> StableDiffusionXLPipeli
     return pipe
 
 
+def tiny_tokenizer(folder: Path = TINY_MODEL_DIR) -> CLIPTokenizer:
+    """The first tokenizer alone, to count tokens with."""
+    vocabulary = Vocabulary.from_json((folder / VOCABULARY_FILE).read_text("utf-8"))
+    return vocabulary.tokenizer(pad_token=EOS)
+
+
 def verify_checksums(folder: Path) -> None:
     """Compare each file that SHA256SUMS names with its checksum.
 
