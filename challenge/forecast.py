@@ -76,6 +76,7 @@ class Forecast:
     ) -> None:
         self._spec, self._costs, self._ceiling = spec, costs, ceiling
         self._target_ipc = None if settings.ipc == "auto" else settings.ipc
+        self._distinct_ipc = settings.distinct_ipc(spec.name)
         self._augment = settings.augment
         self._pack = PackCost()
         for images, seconds in costs.files:
@@ -111,7 +112,7 @@ class Forecast:
     @property
     def _most_rounds(self) -> int:
         """Rounds after which the run ends, however much time is left: no file could hold more."""
-        wanted = MOST_ROUNDS if self._target_ipc is None else self._target_ipc
+        wanted = MOST_ROUNDS if self._distinct_ipc is None else self._distinct_ipc
         return min(wanted, self._ceiling.ipc)
 
     @property
