@@ -13,6 +13,8 @@ from challenge import cli
 from challenge.commands.benchmark_screen import show_tables
 from challenge.nvml import Meter
 
+pytestmark = pytest.mark.timeout(600)  # a whole benchmark, on a machine that may be busy
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -86,6 +86,7 @@ def new_full_size(folder: Path, settings: BenchmarkSettings = SETTINGS) -> FullS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_part_is_measured_and_four_small_files_are_left(
     tmp_path: Path, fake_run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_class_of_the_short_book_has_one_prompt() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_is_watched_and_the_model_is_left_as_it_was(tmp_path: Path) -> None:
     book = load_prompt_book(CIFAR100, find_prompts_dir(None))
     generator, _ = Source("tiny", random_weights=False, device=CPU).generator(torch.float32)
