@@ -492,3 +492,15 @@ def test_wrong_batches_are_refused(tmp_path: Path) -> None:
     writer.close()
     with pytest.raises(ValueError, match="is closed"):
         writer.append(THREE_BATCHES[0])
+
+
+def test_views_of_a_picture_come_back_apart_and_read_gives_the_first(tmp_path: Path) -> None:
+    images = torch.arange(2 * 6 * 4, dtype=torch.uint8).view(2, 6, 2, 2)
+    with JournalWriter(tmp_path / "j", {}, (6, 2, 2)) as writer:
+        writer.append(JournalBatch([(0, 0, 0), (0, 1, 0)], images))
+    journal = Journal.open(tmp_path / "j")
+    views = journal.read_views(0)
+    assert views.shape == (2, 2, 3, 2, 2)
+    assert torch.equal(views[:, 1], images[:, 3:])
+    assert torch.equal(journal.read(0), images[:, :3])
+    assert torch.equal(journal.read_views(0, most=1), views[:1])

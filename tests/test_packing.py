@@ -15,7 +15,7 @@ from challenge.images import from_uint8
 from challenge.packing import Packer
 from challenge.seeds import derive_seed
 from challenge.settings import AugmentPreset
-from challenge.spec import CIFAR100
+from challenge.spec import CIFAR100, LOOKS
 from challenge.submission import SubmissionWriter, normalize
 
 
@@ -117,3 +117,36 @@ def test_nothing_is_read_or_augmented_after_the_deadline(tmp_path: Path) -> None
     packer = Packer(CIFAR100, "none", 0, torch.device("cpu"), PhaseTimer(clock, ""))
     with pytest.raises(TooLateError):
         packer.write(Unread(1), FilePlan(1), tmp_path / "cifar100.pt", deadline_s=1.0)
+
+
+class Views(Images):
+    """Two views of each picture: the image itself and its negative."""
+
+    def read_views(self, class_index: int, most: int | None = None) -> Tensor:
+        first = super().read_views(class_index, most)
+        return torch.cat([first, 255 - first], dim=1)
+
+
+def test_the_first_variants_are_the_other_views_then_come_augmented_ones(tmp_path: Path) -> None:
+    tensor = pack(Views(2), 6, tmp_path / "cifar100.pt")
+    bases = from_uint8(Views(2).images[7])
+    assert torch.equal(tensor[7, :2], normalize(bases, CIFAR100))
+    negatives = normalize(from_uint8(255 - Views(2).images[7]), CIFAR100)
+    assert torch.equal(tensor[7, 2:4], negatives)
+    seeds = [derive_seed(0, "cifar100", "variant", 7, base, 2) for base in range(2)]
+    variants = normalize(augment_images(bases, seeds, "upright"), CIFAR100)
+    assert torch.allclose(tensor[7, 4:], variants, atol=1e-5)
+
+
+def test_colours_are_matched_over_the_whole_set_and_the_change_is_kept(tmp_path: Path) -> None:
+    timer = PhaseTimer(FakeClock(), "")
+    packer = Packer(CIFAR100, "none", 0, torch.device("cpu"), timer, match_colour=True)
+    path = tmp_path / "cifar100.pt"
+    packer.write(Images(2), FilePlan(1), path, math.inf)
+    match = packer.colour
+    assert match is not None
+    assert match.real == LOOKS["cifar100"]
+    images = torch.load(path, weights_only=True)[7:8]
+    seed = derive_seed(0, "cifar100", "colour", 7, 0)
+    expected = match.apply(from_uint8(Images(2).images[7, :1]), [seed])
+    assert torch.allclose(images, normalize(expected, CIFAR100), atol=1e-5)
