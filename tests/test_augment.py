@@ -181,3 +181,47 @@ def test_a_gpu_makes_the_same_images_as_the_cpu() -> None:
     on_gpu = augment_images(images.cuda(), range(16), "upright")
     assert on_gpu.is_cuda
     assert torch.allclose(on_gpu.cpu(), augment_images(images, range(16), "upright"), atol=2e-3)
+
+
+def test_banko_turns_four_of_five_images_upside_down_and_changes_their_light() -> None:
+    recipe = PRESETS["banko"]
+    assert recipe is not None
+    draws = draw_parameters(range(4000), 32, recipe)
+    assert abs(float(draws.upside_down.mean()) - 0.8) < 0.04
+    assert abs(float(draws.mirror.mean()) - 0.8) < 0.04
+    turned = draws.degrees != 0
+    assert abs(float(turned.float().mean()) - 0.8) < 0.04
+    assert 58 < float(draws.degrees.abs().max()) <= 60
+    lit = (draws.contrast != 1) & (draws.brightness != 0)
+    assert abs(float(lit.float().mean()) - 0.5) < 0.04
+    assert 0.19 < float(draws.brightness.abs().max()) <= 0.2
+    assert 0.19 < float((draws.contrast - 1).abs().max()) <= 0.2 + 1e-6
+    assert abs(float((draws.gamma != 1).float().mean()) - 0.5) < 0.04
+    assert not (draws.saturation != 1).any()
+
+
+def test_flip_is_the_mirror_image_and_nothing_else() -> None:
+    images = noise_images(3)
+    assert torch.equal(augment_images(images, [1, 2, 3], "flip"), images.flip(3))
+
+
+def test_upside_down_light_and_gamma_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = 0.2 + 0.5 * noise_images(2)
+    use_ranges(monkeypatch, Recipe(upside_down_probability=1.0))
+    assert torch.equal(augment_images(images, [1, 2], "upright"), images.flip(2))
+    use_ranges(monkeypatch, Recipe(contrast=(1.1, 1.1), brightness=(0.1, 0.1)))
+    expected = 1.1 * images + 0.1
+    assert torch.allclose(augment_images(images, [1, 2], "upright"), expected, atol=1e-6)
+    use_ranges(monkeypatch, Recipe(gamma=(1.2, 1.2)))
+    assert torch.allclose(augment_images(images, [1, 2], "upright"), images**1.2, atol=1e-6)
+
+
+def test_a_rotation_moves_a_dot_about_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_ranges(monkeypatch, Recipe(rotate_degrees=60.0))
+    dots = dot_images(200, row=15, column=20)
+    rows, columns = centres(augment_images(dots, range(200), "upright"))
+    radius = ((rows - 15.5) ** 2 + (columns - 15.5) ** 2).sqrt()
+    assert torch.allclose(radius, torch.tensor(4.528), atol=0.1)
+    angle = torch.atan2(rows - 15.5, columns - 15.5).rad2deg()
+    assert 48 < float(angle.max()) < 55  # the dot stands 6.3 degrees above the middle
+    assert -68 < float(angle.min()) < -60

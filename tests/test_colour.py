@@ -78,3 +78,11 @@ def test_says_how_far_off_the_set_was() -> None:
     match = ColourMatch(ColourLook(0.8, 0.6, (0.0, 0.0, 0.0)), REAL)
     assert str(match).startswith("colours times 0.50: saturation was 0.80, real images have 0.40;")
     assert match.record()["factor"] == 0.5
+
+
+def test_a_cast_is_replaced_by_the_real_balance() -> None:
+    images = (colourful(300, 0.2) + torch.tensor([0.1, 0.0, -0.1]).view(3, 1, 1)).clamp(0, 1)
+    match = ColourMatch(measure_look(images), REAL)
+    assert measure_look(match.apply(images, range(300))).balance == pytest.approx(
+        REAL.balance, abs=0.01
+    )
