@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,18 @@ def test_a_small_budget_means_fewer_pictures(tmp_path: Path) -> None:
     assert section(folder, budget=200_000).shown_per_class == 1
 
 
-def test_colours_stand_beside_the_public_constants(tmp_path: Path) -> None:
-    rows = {
-        title: (made, constant) for title, made, _, constant in section(write_run(tmp_path)).colours
-    }
-    assert rows["mean of red"] == ("0.500", "0.507")
-    assert rows["saturation"][1] == ""
+def test_prompts_are_those_of_the_runs_preset_with_their_shares(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record["prompts"]["cifar100"] |= {"preset": "diverse", "per_class": 50}
+    (folder / "run.json").write_text(json.dumps(record))
+    porcupine = section(folder).classes[63]
+    assert (porcupine.name, porcupine.pool, len(porcupine.prompts)) == ("porcupine", 50, 8)
+    (text, share), *_ = porcupine.shares["phrase"]
+    assert "hedgehog" in text
+    assert 0.1 < share < 0.7
+    plain = section(write_run(tmp_path / "plain")).classes[63]
+    assert (plain.pool, plain.shares) == (1, {})
 
 
 def test_the_interval_is_wilsons() -> None:

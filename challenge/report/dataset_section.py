@@ -12,20 +12,25 @@ from markupsafe import Markup
 
 from challenge.class_names import class_order
 from challenge.errors import PromptError
-from challenge.images import from_uint8
 from challenge.measures.image_sets import ImageSet, ImageSource
 from challenge.measures.measure import class_titles, search_duplicates
-from challenge.measures.pictures import PictureStatistics
-from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.prompt_grammar import counted_shares
+from challenge.prompts import (
+    PROMPTS_PER_CLASS,
+    PromptBook,
+    find_prompts_dir,
+    load_prompt_book,
+)
 from challenge.report.charts import class_chart, confusion_chart, line_chart
+from challenge.report.colour_rows import colour_rows
 from challenge.report.run_folder import Document, RunFolder
 from challenge.report.strips import Strip, bytes_of, spread, strip
 from challenge.report.timeline import speed_curve
 from challenge.spec import DATASETS, DatasetName, DatasetSpec
 
 SEARCHED = 20_000  # images among which near-duplicates are looked for
-COLOUR_PER_CLASS = 20
 SHOWN_PAIRS, SHOWN_WORST, SHOWN_PROMPTS = 12, 8, 8
+SHOWN_TEXTS = 6  # of a part of the prompts
 TRIED_CLASSES = 10  # whose pictures say how large the others will be
 
 
@@ -43,6 +48,7 @@ class ClassRow:
     taken_for: str | None
     prompts: tuple[str, ...]
     pool: int
+    shares: dict[str, list[tuple[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def dataset_section(
         shown_per_class=shown,
         prompts_note=note,
         speed=line_chart({"images/s": speed_curve(run, name)}, "seconds", "images/s"),
-        colours=_colours(spec, made, real),
+        colours=colour_rows(spec, made, real),
         duplicates=found,
         pairs=_pairs(made, found),
         evaluation=evaluation,
@@ -139,7 +145,7 @@ def _class_rows(
     order = class_order(spec.name, (evaluation or {}).get("label_order", "sorted"))
     rows = []
     for index, name in enumerate(names):
-        prompts = book.prompts_for(index) if book else ()
+        pool = book.compositions(index) if book else ()
         told = None if confusion is None else _told(confusion, order.index(index), order, names)
         rows.append(
             ClassRow(
@@ -151,11 +157,17 @@ def _class_rows(
                 accuracy=accuracy.get(index),
                 interval=told[0] if told else None,
                 taken_for=told[1] if told else None,
-                prompts=tuple(prompts[:SHOWN_PROMPTS]),
-                pool=len(prompts),
+                prompts=tuple(each.prompt for each in pool[:SHOWN_PROMPTS]),
+                pool=len(pool),
+                shares=_most(counted_shares(pool)),
             )
         )
     return rows
+
+
+def _most(shares: dict[str, list[tuple[str, float]]]) -> dict[str, list[tuple[str, float]]]:
+    """The largest shares of each part of a prompt that is not always the same."""
+    return {slot: texts[:SHOWN_TEXTS] for slot, texts in shares.items() if len(texts) > 1}
 
 
 def _accuracies(spec: DatasetSpec, evaluation: Document | None) -> dict[int, float]:
@@ -204,47 +216,6 @@ def _error_bar(accuracy: float, interval: tuple[float, float]) -> tuple[float, f
     return max(0.0, accuracy - interval[0]), max(0.0, interval[1] - accuracy)
 
 
-def _colours(
-    spec: DatasetSpec, made: ImageSet | None, real: ImageSource | None
-) -> list[tuple[str, str, str, str]]:
-    """Rows: measure, made, real (of ``--data``), and the data set's public constant."""
-    if made is None:
-        return []
-    columns = [_colour(images) for images in (made.images, real)]
-    constants = {
-        f"{kind} of {channel}": f"{value:.3f}"
-        for kind, values in (("mean", spec.mean), ("deviation", spec.std))
-        for channel, value in zip(("red", "green", "blue"), values, strict=True)
-    }
-    return [
-        (title, value, columns[1].get(title, ""), constants.get(title, ""))
-        for title, value in columns[0].items()
-    ]
-
-
-def _colour(images: ImageSource | None) -> dict[str, str]:
-    """Figures of a few images of each class."""
-    if images is None:
-        return {}
-    pixels = torch.cat(
-        [
-            images.read(index, spread(count, COLOUR_PER_CLASS))
-            for index, count in enumerate(images.counts)
-        ]
-    )
-    floats = from_uint8(pixels)
-    figures = {
-        name.replace("_", " "): f"{value:.3f}"
-        for name, value in PictureStatistics.of(pixels).summary().items()
-    }
-    channels = ("red", "green", "blue")
-    means, deviations = floats.mean((0, 2, 3)).tolist(), floats.std((0, 2, 3)).tolist()
-    figures |= {f"mean of {c}": f"{v:.3f}" for c, v in zip(channels, means, strict=True)}
-    return figures | {
-        f"deviation of {c}": f"{v:.3f}" for c, v in zip(channels, deviations, strict=True)
-    }
-
-
 def _pairs(made: ImageSet | None, found: Document | None) -> list[tuple[str, Strip]]:
     """The pairs most alike, with their pictures."""
     if made is None or found is None:
@@ -267,7 +238,12 @@ def _book(run: RunFolder, spec: DatasetSpec) -> tuple[PromptBook | None, str | N
         return None, "run.json does not say which prompts were used"
     given = run.record.get("settings", {}).get("prompts_dir")
     try:
-        book = load_prompt_book(spec, find_prompts_dir(Path(given) if given else None))
+        book = load_prompt_book(
+            spec,
+            find_prompts_dir(Path(given) if given else None),
+            preset=recorded.get("preset", "plain"),
+            per_class=recorded.get("per_class") or PROMPTS_PER_CLASS,
+        )
     except PromptError as error:
         return None, f"the prompts cannot be shown: {error}"
     if book.sha256 != recorded.get("sha256"):
