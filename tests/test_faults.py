@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +15,14 @@ from conftest import FakeClock
 from fake_run import FakeGenerator, Run, TickingClock
 from torch import Tensor
 
-from challenge.budget import PhaseTimer
 from challenge.errors import JournalError
 from challenge.guard.handle import NoGuard
 from challenge.journal import Journal
 from challenge.packing import Packer
 from challenge.run_state import STATE_FILE
 from challenge.runner import RunResult
-from challenge.settings import AugmentPreset, ClockName, LimitCovers
-from challenge.spec import DatasetName, DatasetSpec
+from challenge.settings import ClockName, LimitCovers
+from challenge.spec import DatasetName
 from challenge.stop import interrupting_after
 from challenge.watch import GuardReport, Watch
 
@@ -185,15 +185,8 @@ def test_packing_goes_on_on_the_cpu_when_the_device_fails(
     class LostDevice(Packer):
         """Its device works in the warm-up and then computes nothing: copies from it fail."""
 
-        def __init__(
-            self,
-            spec: DatasetSpec,
-            preset: AugmentPreset,
-            run_seed: int,
-            device: torch.device,
-            timer: PhaseTimer,
-        ) -> None:
-            super().__init__(spec, preset, run_seed, device, timer)
+        def __init__(self, *parts: Any, **more: Any) -> None:
+            super().__init__(*parts, **more)
             self.device = torch.device("meta")
 
     monkeypatch.setattr("challenge.runner.Packer", LostDevice)
