@@ -113,6 +113,8 @@ def experiments() -> Iterator[Experiment]:
         (20, ("none", "upright x4", "banko x4", "flip x1", "4 more views, tight", "strong x4")),
         (100, ("none", "upright x4", "banko x4", "flip x1", "upright x1")),
         (10, ("none", "upright x4", "banko x4", "strong x4")),
+        (10, ("flip x1", "4 more views, tight")),
+        (100, ("strong x4", "4 more views, tight")),
     ):
         for name in names:
             yield replace(COPIES[name], distinct=distinct, name=name)
