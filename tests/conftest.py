@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_layouts import write_cifar_test, write_cifar_train, write_noisy_cifar_train
 
 from challenge import cli
 from challenge.environment import let_waiting_threads_sleep
 
-let_waiting_threads_sleep()  # before a test file imports torch
+let_waiting_threads_sleep()  # before anything imports torch, as the next line does
+
+from real_layouts import (  # noqa: E402
+    write_cifar_test,
+    write_cifar_train,
+    write_noisy_cifar_train,
+)
 
 
 class FakeClock:
