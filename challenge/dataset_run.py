@@ -24,6 +24,7 @@ from challenge.errors import (
     SubmissionError,
     TooLateError,
     TooSlowError,
+    first_line,
 )
 from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, Notice
 from challenge.file_plan import FilePlan
@@ -238,13 +239,13 @@ class DatasetRun:
     def _try_again(self, batch: Sequence[ImageRequest], error: Exception) -> None:
         """Make the same batch once more; a model that fails again and again is an error."""
         self._failures += 1
-        first_line = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         if self._failures >= MAX_FAILURES:
             raise GenerationError(
-                f"the model failed {self._failures} times running: {first_line}"
+                f"the model failed {self._failures} times running: {reason}"
             ) from error
         self._scheduler.try_again(batch)
-        self._parts.emit(Notice(f"the model failed, trying again: {first_line}", "warning"))
+        self._parts.emit(Notice(f"the model failed, trying again: {reason}", "warning"))
 
     def _thumbnails(
         self, batch: Sequence[ImageRequest]

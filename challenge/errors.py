@@ -87,3 +87,8 @@ class DeviceError(UsageError):
 
 class OutputError(UsageError):
     """The output folder is taken, or cannot be written."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's exception says, on one line; its type where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

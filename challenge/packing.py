@@ -16,7 +16,7 @@ from torch import Tensor
 from challenge.augment import augment_images
 from challenge.budget import PhaseTimer
 from challenge.colour import ColourMatch, measure_look
-from challenge.errors import PackingDeviceError, TooLateError, TooSlowError
+from challenge.errors import PackingDeviceError, TooLateError, TooSlowError, first_line
 from challenge.file_plan import FilePlan
 from challenge.images import from_uint8
 from challenge.seeds import derive_seed
@@ -155,5 +155,4 @@ def _explaining_device_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise PackingDeviceError(f"augmentation failed: {first_line}") from error
+        raise PackingDeviceError(f"augmentation failed: {first_line(error)}") from error

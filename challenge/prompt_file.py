@@ -41,6 +41,11 @@ class PromptClass:
         """What the class is told from others by, whatever the order."""
         return self.wnid or self.name
 
+    @property
+    def official_names(self) -> tuple[str, ...]:
+        """The official name, with blanks, and the other names that follow it after commas."""
+        return tuple(part.strip().replace("_", " ") for part in self.name.split(","))
+
 
 @dataclass(frozen=True)
 class BookFile:

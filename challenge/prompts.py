@@ -83,7 +83,7 @@ class PromptBook:
 
     def _grammar(self, class_index: int) -> Grammar:
         each, rules = self.classes[class_index], self.rules[class_index]
-        name = each.name.partition(",")[0].strip().replace("_", " ")
+        name = each.official_names[0]
         slots = {
             "name": ((name, 1.0),),
             "joined_name": ((name.replace(" ", ""), 1.0),),

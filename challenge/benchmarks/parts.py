@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from challenge.budget import Clock
-from challenge.errors import StalledError
+from challenge.errors import StalledError, first_line
 from challenge.stop import interrupting_after
 
 Entry = dict[str, Any]
@@ -67,7 +67,7 @@ def _run(part: Part, clock: Clock, seconds: float) -> Entry:
     except torch.OutOfMemoryError:
         found = {"error": "out of memory"}
     except Exception as error:  # noqa: BLE001  # whatever it is, it must not cost the other parts
-        found = {"error": str(error).strip().partition("\n")[0] or type(error).__name__}
+        found = {"error": first_line(error)}
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return {"seconds": clock() - started_s, **found}

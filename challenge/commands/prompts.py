@@ -58,7 +58,7 @@ def _places(book: PromptBook, name: str) -> Iterator[int]:
     """The classes that go by ``name``: their name or a part of it between commas, wnid or index."""
     wanted = name.casefold().replace("_", " ")
     for each in book.classes:
-        names = [part.strip().casefold().replace("_", " ") for part in each.name.split(",")]
+        names = [part.casefold() for part in each.official_names]
         if wanted in (*names, each.wnid, str(each.index)):
             yield each.index
 

@@ -47,8 +47,7 @@ def names_of(book: PromptBook) -> list[list[str]]:
     """What each class goes by: its noun in the book, then its official names."""
     names = []
     for entry in book.classes:
-        official = [name.strip().replace("_", " ") for name in entry.name.split(",")]
-        names.append(list(dict.fromkeys([entry.prompt_noun, *official])))
+        names.append(list(dict.fromkeys([entry.prompt_noun, *entry.official_names])))
     return names
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny, DiffusionPipeline, StableDiffusionXLPipeline
 
-from challenge.errors import WeightsError
+from challenge.errors import WeightsError, first_line
 from challenge.generators.base import GeneratorDescription
 from challenge.generators.decoders import TinyVaeDecoder, check_latents
 from challenge.generators.images import RealImages, load_real_images
@@ -117,8 +117,9 @@ def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
                 output_loading_info=True,
             )
         except MISFITS as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise WeightsError(f"{folder} cannot be loaded: {reason}; get it again") from error
+            raise WeightsError(
+                f"{folder} cannot be loaded: {first_line(error)}; get it again"
+            ) from error
     check_complete(folder, info["missing_keys"])
     check_latents(vae, generator.latent_channels, folder.name)
     return TinyVaeDecoder(vae.to(generator.device).eval())

@@ -20,7 +20,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from challenge.errors import WeightsError
+from challenge.errors import WeightsError, first_line
 from challenge.generators.one_step import PREDICTION_TYPES
 from challenge.generators.weights import TRY_TINY, Weights
 
@@ -131,9 +131,8 @@ def explaining_misfits(weights: Weights) -> Iterator[None]:
     try:
         yield
     except MISFITS as error:
-        reason = str(error).strip().partition("\n")[0]
         raise WeightsError(
-            f"{weights.path} cannot be loaded as an SDXL pipeline: {reason}; "
+            f"{weights.path} cannot be loaded as an SDXL pipeline: {first_line(error)}; "
             f"get it again, or pass another; {TRY_TINY}"
         ) from error
 
