@@ -6,15 +6,13 @@ will cost. A file that was finished in time is never replaced by one that would 
 process does not get so far, the guard writes the file, and it is taken over here.
 """
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
+from challenge.batch_maker import BatchMaker, PromptDeck
 from challenge.budget import Clock, PhaseTimer
 from challenge.errors import (
     ChallengeError,
@@ -36,7 +34,6 @@ from challenge.prompts import PromptBook
 from challenge.rounds import ImageRequest
 from challenge.run_state import DatasetResult, RunState, StandingFile, later_file
 from challenge.scheduler import Scheduler
-from challenge.seeds import derive_seed
 from challenge.spec import DatasetName, DatasetSpec
 from challenge.stop import StopRequest, interrupting_after
 from challenge.submission import SubmissionFile
@@ -67,21 +64,10 @@ class RunParts:
     notes: dict[str, object] = field(default_factory=dict)
     prepared_dir: Path | None = None
 
-
-class PromptDeck:
-    """Deals out a class's whole pool of prompts in an order that the run seed picks."""
-
-    def __init__(self, book: PromptBook, run_seed: int) -> None:
-        self._pools = []
-        for entry in book.classes:
-            pool = list(book.prompts_for(entry.index))
-            random.Random(derive_seed(run_seed, book.dataset, "prompts", entry.index)).shuffle(pool)
-            self._pools.append(pool)
-
-    def prompt(self, request: ImageRequest) -> str:
-        """The prompt of this image; a second attempt asks for the same."""
-        pool = self._pools[request.class_index]
-        return pool[request.round_index % len(pool)]
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a batch is begun while the one before is under way: on a device that can."""
+        return self.device.type == "cuda"
 
 
 class DatasetRun:
@@ -101,11 +87,18 @@ class DatasetRun:
         self._parts, self._spec, self._generator = parts, spec, generator
         self._thumbnail_maker = thumbnail_maker
         self._scheduler, self._packer, self._journal = scheduler, packer, journal
-        self._deck = PromptDeck(book, parts.run_seed)
+        self._maker = BatchMaker(
+            generator,
+            thumbnail_maker,
+            PromptDeck(book, parts.run_seed),
+            looks_ahead=parts.looks_ahead,
+            emit=parts.emit,
+        )
         self._image_size = generator.image_size(spec.image_size)
         self._path = parts.run_dir / spec.file_name
         self._resumed = scheduler.generated
         self._failures = 0
+        self._batch_end_s = 0.0
         self._errors: list[ChallengeError] = []
         self._standing = parts.state.datasets[spec.name].standing
 
@@ -189,8 +182,9 @@ class DatasetRun:
             self._parts.stop.raise_if_ended()
             if self._parts.stop.signal_name:
                 self._finish_now(self._parts.stop.signal_name)
-            elif self._scheduler.file_is_due(self._parts.clock()):
+            elif not self._maker.is_under_way and self._scheduler.file_is_due(self._parts.clock()):
                 self._write_file_on_the_way()
+        self._maker.throw_away()
 
     def _finish_now(self, signal_name: str) -> None:
         """Do as the first signal asks, and say so once."""
@@ -202,11 +196,17 @@ class DatasetRun:
             self._parts.emit(Notice(text, "warning"))
 
     def _make(self, batch: Sequence[ImageRequest]) -> None:
-        """Make, judge and journal one batch, and tell the scheduler what came of it."""
-        started_s = self._parts.clock()
+        """Make, judge and journal one batch, and tell the scheduler what came of it.
+
+        One that was begun ahead has cost what passed since the end of the one before.
+        """
+        now_s = self._parts.clock()
+        started_s = self._batch_end_s if self._maker.has_begun(batch) else now_s
         try:
-            with interrupting_after(self._scheduler.patience_s(len(batch), started_s)):
-                thumbnails, usable = self._thumbnails(batch)
+            with interrupting_after(self._scheduler.patience_s(len(batch), now_s)):
+                thumbnails, usable = self._maker.make(
+                    batch, lambda: self._scheduler.guess_next(self._parts.clock())
+                )
         except torch.OutOfMemoryError:
             thumbnails, usable = None, []  # the memory is free once the exception is gone
         except (RuntimeError, StalledError) as error:
@@ -227,7 +227,7 @@ class DatasetRun:
                 rejected=[request.place for request in rejected],
             )
         )
-        now_s = self._parts.clock()
+        self._batch_end_s = now_s = self._parts.clock()
         self._parts.notes.setdefault("first_batch_s", now_s)
         self._scheduler.finished(accepted, rejected, now_s - started_s, now_s)
         self._require_mostly_usable()
@@ -246,16 +246,6 @@ class DatasetRun:
             ) from error
         self._scheduler.try_again(batch)
         self._parts.emit(Notice(f"the model failed, trying again: {reason}", "warning"))
-
-    def _thumbnails(
-        self, batch: Sequence[ImageRequest]
-    ) -> tuple[UInt8[Tensor, "B C S S"], list[bool]]:
-        """Thumbnails, and for each whether it can be used, both on the CPU."""
-        prompts = [self._deck.prompt(request) for request in batch]
-        pictures = self._generator.generate(
-            prompts, [request.seed for request in batch], self._image_size
-        )
-        return self._thumbnail_maker.make(pictures, batch)
 
     def _halve(self, batch: Sequence[ImageRequest]) -> None:
         """Go on with smaller batches after the device ran out of memory."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from challenge.settings import FramingPreset
 from challenge.spec import ShrinkFilter
+from challenge.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ def cut_out(
     range of the input a little; the result is clamped to [0, 1].
     """
     height, width = images.shape[-2:]
-    boxes = windows.boxes.to(images.device)
+    boxes = to_device(windows.boxes, images.device)
     columns = _weights(boxes[:, 0], boxes[:, 2], width, size, shrink_filter)
     rows = _weights(boxes[:, 1], boxes[:, 3], height, size, shrink_filter)
-    mirrored = windows.mirrored.to(images.device)
+    mirrored = to_device(windows.mirrored, images.device)
     columns = torch.where(mirrored[:, None, None], columns.flip(1), columns)
     shrunk = rows[:, None] @ images @ columns.transpose(1, 2)[:, None]
     return shrunk.clamp(0, 1)

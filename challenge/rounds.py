@@ -8,6 +8,7 @@ the journal tells of the first one.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from challenge.errors import JournalError
 from challenge.seeds import derive_seed
@@ -47,13 +48,20 @@ class BalancedRounds:
 
     def take(self, size: int) -> list[ImageRequest]:
         """The next ``size`` requests; fewer, or none, when all rounds are dealt out."""
-        batch = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
+        batch = self.peek(size)
+        waited = min(size, len(self._waiting))
+        for _ in range(waited):
+            self._waiting.popleft()
+        self._dealt += len(batch) - waited
+        return batch
+
+    def peek(self, size: int) -> list[ImageRequest]:
+        """What ``take`` would deal out."""
+        batch = list(islice(self._waiting, size))
         fresh = size - len(batch)
         if self._total is not None:
             fresh = min(fresh, self._total - self._dealt)
-        batch += [self._request(index) for index in range(self._dealt, self._dealt + fresh)]
-        self._dealt += fresh
-        return batch
+        return batch + [self._request(index) for index in range(self._dealt, self._dealt + fresh)]
 
     def accept(self, requests: Iterable[ImageRequest]) -> None:
         """Count images that are made and good."""

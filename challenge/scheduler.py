@@ -17,6 +17,7 @@ from challenge.spec import DatasetName
 from challenge.watch import Watch
 
 NO_TIME = "no time for another batch"
+CAUTION_AHEAD = 1  # batches that must still fit after the one begun ahead
 LATE_SHARE = 0.08  # of the time, at its end: from there on a file with nearly all is to stand
 EARLY_SHARE = 0.02  # of the time, beyond the reserve: enough to make more images after all
 CHECKPOINT_SHARE = 0.01  # of the time that the valid files on the way may cost
@@ -126,6 +127,27 @@ class Scheduler:
         if not batch:
             self.stopped_because = "all images asked for are made"
         return batch
+
+    def guess_next(self, now_s: float) -> list[ImageRequest]:
+        """What ``next_batch`` will deal after the batch under way, where that is as good as sure.
+
+        Else empty: while the batch size is sought, before the first file, when a file is due, near
+        the end, and where an image among so many is likely to be rejected.
+        """
+        sizer, size = self._costs.sizer, self._costs.sizer.size
+        good = self.generated / max(1, self.generated + self.rejected)
+        near_s = (2 + CAUTION_AHEAD) * self._costs.batch.pessimistic_s(size)
+        near_s += self._reserve_s(2 * size)
+        if (
+            not sizer.settled
+            or self._finish_now
+            or not self._generated_in_file
+            or self.file_is_due(now_s)
+            or now_s + near_s > self.deadline.end_s
+            or good**size < 0.5
+        ):
+            return []
+        return self._rounds.peek(size)
 
     def _is_full(self) -> bool:
         """Whether the file has no room for another round of distinct images."""

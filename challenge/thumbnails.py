@@ -27,6 +27,7 @@ from challenge.rounds import ImageRequest
 from challenge.seeds import derive_seed
 from challenge.settings import FramingPreset, GenerateSettings
 from challenge.spec import DatasetName, DatasetSpec, ShrinkFilter
+from challenge.transfer import Arriving
 
 BLACK = 2 / 255  # an image with no brighter value than this is black
 JPEG_QUALITY = 75
@@ -78,11 +79,21 @@ class ThumbnailMaker:
         self, pictures: Float[Tensor, "B 3 H W"], requests: Sequence[ImageRequest]
     ) -> tuple[UInt8[Tensor, "B C S S"], list[bool]]:
         """The views of each picture, and whether it can be used; both on the CPU."""
+        return self.finish(self.start(pictures, requests))
+
+    def start(
+        self, pictures: Float[Tensor, "B 3 H W"], requests: Sequence[ImageRequest]
+    ) -> Arriving:
+        """Ask the device for what ``make`` returns, and wait for nothing."""
         usable = are_usable(pictures)
         pictures = pictures.nan_to_num()
         framing = FRAMINGS[self.framing_for(pictures.shape[-1])]
         views = [self._view(pictures, requests, framing, view) for view in range(self.views)]
-        thumbnails = to_uint8(torch.cat(views, dim=1)).cpu()
+        return Arriving([to_uint8(torch.cat(views, dim=1)), usable])
+
+    def finish(self, arriving: Arriving) -> tuple[UInt8[Tensor, "B C S S"], list[bool]]:
+        """Wait for what ``start`` has asked for."""
+        thumbnails, usable = arriving.wait()
         if self.jpeg:
             thumbnails = jpeg_round_trip(thumbnails)
         return thumbnails, usable.tolist()

@@ -108,3 +108,12 @@ def test_after_a_replay_the_rest_is_dealt_out_as_if_nothing_had_happened(
             resumed.reject(bad)
     assert resumed.counts == whole.counts
     assert resumed.take(5) == whole.take(5)
+
+
+def test_a_look_ahead_deals_nothing_out() -> None:
+    rounds = BalancedRounds("cifar100", 3, 0, rounds=2)
+    rounds.reject(rounds.take(2)[:1])
+    seen = rounds.peek(4)
+    assert [request.place for request in seen] == [(0, 0, 1), (2, 0, 0), (0, 1, 0), (1, 1, 0)]
+    assert rounds.peek(4) == seen == rounds.take(4)
+    assert len(rounds.peek(4)) == 1

@@ -302,3 +302,50 @@ def test_a_run_is_in_time_balanced_and_uses_its_time(
         clock()
         >= 0.9 * limit_s - longest_batch_s - 0.5 - 0.4 * pack_image_s * scheduler.generated * 5
     )
+
+
+def with_first_file(**settings: object) -> Scheduler:
+    """Ten batches are made, and there is a file."""
+    scheduler = make_scheduler(limit_s=1000.0, batch_size=10, **settings)  # type: ignore[arg-type]
+    for _ in range(10):
+        scheduler.finished(scheduler.next_batch(0.0), [], 1.0, now_s=0.0)
+    scheduler.file_written(100, 1.0)
+    return scheduler
+
+
+def test_the_guess_is_the_next_batch_if_all_of_this_one_is_good() -> None:
+    scheduler = with_first_file()
+    batch = scheduler.next_batch(11.0)
+    guess = scheduler.guess_next(11.0)
+    scheduler.finished(batch, [], 1.0, now_s=12.0)
+    assert len(guess) == 10
+    assert scheduler.next_batch(12.0) == guess
+
+
+def test_there_is_no_guess_where_it_may_be_wrong() -> None:
+    seeking = make_scheduler(batch_size=None)
+    assert seeking.guess_next(0.0) == []  # the batch size is not known yet
+    before_the_first_file = make_scheduler(batch_size=5)
+    batch = before_the_first_file.next_batch(0.0)
+    before_the_first_file.finished(batch, [], 0.5, now_s=0.5)
+    assert before_the_first_file.guess_next(0.0) == []
+    stopping = with_first_file()
+    stopping.finish_now("stopped")
+    assert stopping.guess_next(11.0) == []
+    file_is_due = with_first_file()
+    for _ in range(10):
+        file_is_due.finished(file_is_due.next_batch(11.0), [], 1.0, now_s=11.0)
+    assert file_is_due.file_is_due(12.0)
+    assert file_is_due.guess_next(12.0) == []
+    rejecting = with_first_file()
+    batch = rejecting.next_batch(11.0)
+    rejecting.finished([], batch, 1.0, now_s=12.0)  # one in eleven is bad, ten are asked for
+    assert rejecting.guess_next(12.0) == []
+
+
+def test_near_the_end_there_is_no_guess() -> None:
+    scheduler = with_first_file()
+    batch_s = scheduler._costs.batch.pessimistic_s(10)
+    last_s = 1000.0 - 3 * batch_s - scheduler._reserve_s(20)
+    assert scheduler.guess_next(last_s - 0.01)
+    assert not scheduler.guess_next(last_s + 0.01)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from challenge.errors import WeightsError
+from challenge.transfer import to_device
 
 DEVICE_SHARE = 0.2  # of a GPU's memory, at most, for embeddings
 
@@ -69,9 +70,7 @@ class PromptEmbeddings:
     def _rows_of(self, kind: Tensor, index: Tensor) -> Tensor:
         """These rows on the device; no copy makes the CPU wait for it."""
         if kind.device == self._device:
-            if self._device.type == "cuda":
-                index = index.pin_memory().to(self._device, non_blocking=True)
-            return kind.index_select(0, index)
+            return kind.index_select(0, to_device(index, self._device))
         rows = torch.empty((len(index), *kind.shape[1:]), dtype=kind.dtype, pin_memory=True)
         torch.index_select(kind, 0, index, out=rows)
         return rows.to(self._device, non_blocking=True)
