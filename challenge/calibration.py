@@ -73,9 +73,10 @@ def calibration_key(
 ) -> Key:
     """What must be the same for a cost to be the same: the model, the device, the disk, ..."""
     path = Path(settings.model).expanduser()
+    model = str(path.resolve()) if path.exists() else settings.model
     return {
         "device": device,
-        "model": str(path.resolve()) if path.exists() else settings.model,
+        "model": model if settings.unet is None else f"{settings.unet} on {model}",
         "dtype": dtype,
         "dataset": settings.dataset,
         "augment": settings.augment,

@@ -223,7 +223,7 @@ def journal_header(
     return {
         "dataset": book.dataset,
         "model": generator.model,
-        "weights": generator.source if generator.revision is None else generator.revision,
+        "weights": generator.fingerprint or generator.source,
         "dtype": generator.dtype,
         "decoder": generator.decoder,
         "seed": settings.seed,

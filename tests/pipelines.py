@@ -110,11 +110,13 @@ def byte_tokenizer(pad_token: str) -> CLIPTokenizer:
 
 
 def one_step_generator(
-    pipe: StableDiffusionXLPipeline | StableDiffusionPipeline, prompts: Sequence[str] = PROMPTS
+    pipe: StableDiffusionXLPipeline | StableDiffusionPipeline,
+    prompts: Sequence[str] = PROMPTS,
+    timestep: int | None = None,
 ) -> OneStepGenerator:
     """The generator under test, with ``prompts`` encoded."""
     description = GeneratorDescription("small", "random weights", None, "float32", "cpu")
-    generator = OneStepGenerator(pipe, description)
+    generator = OneStepGenerator(pipe, description, timestep)
     generator.encode_prompts(prompts)
     return generator
 
@@ -126,11 +128,13 @@ def run_pipeline(
     image_size: int = IMAGE_SIZE,
     output_type: str = "pt",
     steps: int = 1,
+    timesteps: Sequence[int] | None = None,
 ) -> Tensor:
     """What diffusers makes of them; ``output_type="latent"`` stops before the VAE."""
     images: Tensor = pipe(
         prompt=list(prompts),
         num_inference_steps=steps,
+        timesteps=None if timesteps is None else list(timesteps),
         guidance_scale=0.0,
         height=image_size,
         width=image_size,

@@ -13,6 +13,7 @@ from challenge.generators.loading import load_generator
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.generators.weights import Weights
 from challenge.scheduler import Scheduler
+from challenge.settings import GenerateSettings
 from challenge.stop import StopRequest
 
 DRY = ("generate", "--dry-run", "--model", "tiny", "--dataset", "cifar100", "--json")
@@ -250,7 +251,8 @@ def test_weights_of_half_precision_take_twice_the_room_in_float32(
         (tmp_path / name / "model.fp16.safetensors").write_bytes(bytes(10))
         (tmp_path / name / "model.safetensors").write_bytes(bytes(20))
     found = Weights(tmp_path, tmp_path, source="a test")
-    monkeypatch.setattr("challenge.generators.weights.find_weights", lambda model: found)
-    assert weights_bytes("a model", "float16") == 40
-    assert weights_bytes("a model", "float32") == 80
-    assert weights_bytes("tiny", "float32") == 0
+    monkeypatch.setattr("challenge.generators.weights.find_weights", lambda *_: found)
+    settings = GenerateSettings(model="a model")
+    assert weights_bytes(settings, "float16") == 40
+    assert weights_bytes(settings, "float32") == 80
+    assert weights_bytes(GenerateSettings(model="tiny"), "float32") == 0

@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
+import torch
 from conftest import CliRunner
-from pipelines import small_pipeline
+from hub_cache import FakeHub
+from pipelines import small_pipeline, small_unet
 
 from challenge import cli
-from challenge.generators import decoder_fitting, parts
+from challenge.generators import decoder_fitting, hub, parts
+from challenge.generators.one_step_unets import ONE_STEP_UNETS, SDXL_BASE
 
 FLAGS = ("--model", "tiny", "--dataset", "cifar100")
 
@@ -101,3 +105,59 @@ def test_real_images_and_unknown_models_are_refused_in_one_line(
     code, _, errors = run_cli("prepare", "--model", str(tmp_path / "none"))
     assert code == 1
     assert "--model takes" in errors
+
+
+FIRST, SECOND, BASE_AT = "1" * 40, "2" * 40, hub.KNOWN_COMMITS[SDXL_BASE]
+
+
+def add_unet(folder: Path) -> None:
+    file = folder / ONE_STEP_UNETS["dmd2"].file
+    torch.save({name: t.half() for name, t in small_unet().state_dict().items()}, file)
+
+
+def add_base(folder: Path) -> None:
+    small_pipeline().to(torch.float16).save_pretrained(folder, variant="fp16")
+
+
+@pytest.fixture
+def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """DMD2's repository with two tags, and SDXL's base in small."""
+    cache = tmp_path / "hub"
+    unets = {"v1": (FIRST, add_unet), "v2": (SECOND, add_unet)}
+    there = FakeHub(cache, {"tianweiy/DMD2": unets, SDXL_BASE: {BASE_AT: (BASE_AT, add_base)}})
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(hub, "snapshot_download", there.download)
+    monkeypatch.setattr(decoder_fitting, "GOOD_ENOUGH_DB", 0.0)  # its VAE has random weights
+    return there
+
+
+def test_a_run_takes_the_revision_that_prepare_recorded_and_mixes_no_stores(
+    fake_hub: FakeHub, tmp_path: Path, run_cli: CliRunner
+) -> None:
+    flags = ("--model", "dmd2", "--dataset", "cifar100", "--cache-dir", tmp_path / "cache", *PLAIN)
+    code, _, errors = run_cli("prepare", *flags, "--revision", "v1")
+    assert code == 0, errors
+    assert f"tianweiy/DMD2 at {FIRST}" in errors
+
+    record = run(run_cli, tmp_path / "first", *flags)
+    assert record["generator"]["commits"] == {SDXL_BASE: BASE_AT, "tianweiy/DMD2": FIRST}
+    assert record["generator"]["revision"] == FIRST
+    assert record["generator"]["timestep"] == 399
+    assert record["generator"]["prediction_type"] == "epsilon"
+    assert len(record["notes"]["prepared"]) == 2
+
+    other_step = run(run_cli, tmp_path / "other", *flags, "--timestep", "500")
+    assert other_step["generator"]["timestep"] == 500
+    assert "prepared" not in other_step["notes"]
+
+    code, _, errors = run_cli("generate", *flags, "--revision", "v2", "--out", tmp_path / "none")
+    assert code == 1
+    assert f"in the hub cache at {FIRST}, not at v2, which --revision asks for" in errors
+    assert "prepare --model dmd2 --revision v2" in " ".join(errors.split())
+    assert not (tmp_path / "none").exists()
+
+    assert run_cli("prepare", *flags, "--revision", "v2", "--decoder", "vae")[0] == 0
+    again = run(run_cli, tmp_path / "second", *flags)
+    assert again["generator"]["revision"] == SECOND
+    names = [Path(entry["path"]).name for entry in again["notes"]["prepared"]]
+    assert [name.partition("-")[0] for name in names] == ["embeddings"]

@@ -112,8 +112,7 @@ def test_without_sdxl_turbo_the_user_is_told_how_to_get_it(hub_cache: Path) -> N
         find_weights("sdxl-turbo")
     assert str(caught.value) == (
         f"stabilityai/sdxl-turbo is neither a folder here nor in the hub cache {hub_cache}; get it "
-        'with `hf download stabilityai/sdxl-turbo --include "*.json" --include "*.txt" '
-        '--include "*.fp16.safetensors"`, or pass --model DIRECTORY; '
+        "with `python run_challenge.py prepare --model sdxl-turbo`, or pass --model DIRECTORY; "
         "--model tiny needs no weights"
     )
 
@@ -123,7 +122,7 @@ def test_without_sdxl_turbo_the_user_is_told_how_to_get_it(hub_cache: Path) -> N
     [
         (
             "weights/sdxl",
-            r"weights/sdxl is neither a folder here nor in .*hf download weights/sdxl`",
+            r"weights/sdxl is neither a folder here nor in .*prepare --model weights/sdxl`",
         ),
         ("/no/such/folder", r"there is no /no/such/folder; --model takes .* tiny"),
         ("sdxl_turbo", r"there is no sdxl_turbo; --model takes sdxl-turbo, "),
@@ -212,7 +211,7 @@ def test_a_single_file_takes_the_configs_beside_it_or_those_of_the_cache(
 ) -> None:
     file = tmp_path / "models" / "turbo.safetensors"
     write_tensors(file, [*SINGLE_FILE_PARTS.values()])
-    with pytest.raises(WeightsError, match=r"holds weights only; get .*`hf download stabilityai"):
+    with pytest.raises(WeightsError, match=r"weights only; get .*prepare --model sdxl-turbo`"):
         find_weights(str(file))
 
     snapshot = write_snapshot(hub_cache, "stabilityai/sdxl-turbo")

@@ -30,6 +30,7 @@ from challenge.commands.session import (
     open_calibration,
     open_run,
     require_model,
+    weights_of,
 )
 from challenge.console import TITLES, RunView, write_document
 from challenge.environment import device_title
@@ -105,7 +106,7 @@ class _DryRun:
         with noting_errors(report.problems):
             books = load_books(settings)
         with noting_errors(report.problems):
-            require_model(settings.model)
+            require_model(settings)
         with borrowed_run_dir(settings.out or default_run_dir(settings)) as folder:
             disk = self._try_disk(folder)
             if not report.problems:
@@ -158,7 +159,7 @@ class _DryRun:
             rooms.append((str(device), free))
             if text := busy_device(total - free, total, str(device)):
                 report.warnings.append(text)
-        needed = weights_bytes(self._settings.model, dtype)
+        needed = weights_bytes(self._settings, dtype)
         report.checks["weights"] = {"bytes": needed}
         texts = [lacking_memory(needed, amount, where) for where, amount in rooms]
         report.problems += [text for text in texts if text is not None]
@@ -225,13 +226,11 @@ class _DryRun:
             raise StopNow(signal.Signals[self.stop.signal_name])
 
 
-def weights_bytes(model: str, dtype: str) -> int:
+def weights_bytes(settings: GenerateSettings, dtype: str) -> int:
     """Memory that the weights take once loaded; the embedded model's do not count."""
-    from challenge.generators.weights import find_weights
-
-    if model == "tiny":
+    weights = weights_of(settings)
+    if weights is None:
         return 0
-    weights = find_weights(model)
     return weights.num_bytes * (2 if weights.variant == "fp16" and dtype == "float32" else 1)
 
 

@@ -72,7 +72,7 @@ def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
     if settings.resume:
         require_same_settings(settings)
     books = load_books(settings)
-    require_model(settings.model)
+    require_model(settings)
     wanted_dir = settings.resume or settings.out or default_run_dir(settings)
     with run_folder(wanted_dir, resume=settings.resume is not None) as run_dir:
         spent_s = _spent_before(run_dir) if settings.resume else 0.0

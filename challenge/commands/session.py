@@ -28,6 +28,8 @@ from challenge.stop import StopRequest
 if TYPE_CHECKING:
     from challenge.dataset_run import RunParts
     from challenge.generators.base import ImageGenerator
+    from challenge.generators.hub import Commits
+    from challenge.generators.weights import Weights
 
 Books = Mapping[DatasetSpec, PromptBook]
 
@@ -65,15 +67,33 @@ def load_books(settings: GenerateSettings) -> dict[DatasetSpec, PromptBook]:
     return books
 
 
-def require_model(model: str) -> None:
+def require_model(settings: GenerateSettings) -> None:
     """Begin to read the model's files, before torch is imported.
 
     Raises ``WeightsError`` at once for a model that is not there.
     """
+    weights = weights_of(settings)
+    if weights is not None:
+        read_ahead(weights.files)
+
+
+def weights_of(settings: GenerateSettings) -> "Weights | None":
+    """The files of the run's model; None for the embedded one and for real images.
+
+    Raises ``WeightsError`` when they are not there.
+    """
     from challenge.generators.weights import IMAGES_PREFIX, find_weights
 
-    if model != "tiny" and not model.startswith(IMAGES_PREFIX):
-        read_ahead(find_weights(model).files)
+    if settings.model == "tiny" or settings.model.startswith(IMAGES_PREFIX):
+        return None
+    return find_weights(settings.model, settings.model_options, recorded_for(settings))
+
+
+def recorded_for(settings: GenerateSettings) -> "Commits":
+    """The commits of hub repositories that ``prepare`` recorded, unless they are to be ignored."""
+    from challenge.generators.hub import recorded_commits
+
+    return recorded_commits(None if settings.no_prepared else prepared_dir(settings.cache_dir))
 
 
 def default_run_dir(settings: GenerateSettings) -> Path:
@@ -107,6 +127,8 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
             books=tuple(load_books(settings).values()),
             run_seed=settings.seed,
             num_inference_steps=settings.num_inference_steps,
+            options=settings.model_options,
+            recorded=recorded_for(settings),
         )
 
     parts = RunParts(

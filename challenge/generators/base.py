@@ -5,8 +5,8 @@ batch. The pixels may differ between batch sizes by the rounding of the arithmet
 most one uint8 level.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jaxtyping import Float
@@ -19,12 +19,15 @@ class GeneratorDescription:
 
     model: str  # as given to --model
     source: str  # where the weights came from: a folder, a file or a hub id
-    revision: str | None  # commit of the hub snapshot
+    revision: str | None  # commit of the hub snapshot with the UNet
     dtype: str  # of the UNet, such as "float16"
     device: str
     decoder: str = "vae"
     note: str | None = None  # what the user must be told, in plain words
     fingerprint: str | None = None  # of the weights; what is kept of a model is kept under it
+    commits: Mapping[str, str] = field(default_factory=dict)  # of all hub repositories, by hub id
+    timestep: float | None = None  # at which the only step is taken
+    prediction_type: str | None = None  # of the UNet, in diffusers' word
 
 
 class ImageGenerator(Protocol):

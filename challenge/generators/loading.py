@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderTiny, DiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import (
+    AutoencoderTiny,
+    DiffusionPipeline,
+    LCMScheduler,
+    StableDiffusionXLPipeline,
+)
 
 from challenge.errors import WeightsError, first_line
 from challenge.generators.base import GeneratorDescription
 from challenge.generators.decoders import TinyVaeDecoder, check_latents
+from challenge.generators.hub import NOTHING_RECORDED, Commits
 from challenge.generators.images import RealImages, load_real_images
 from challenge.generators.parts import (
     MISFITS,
@@ -21,6 +27,7 @@ from challenge.generators.parts import (
     check_complete,
     explaining_misfits,
     load_network,
+    noise_scheduler,
     quiet_libraries,
 )
 from challenge.generators.sdxl_turbo import OneStepGenerator
@@ -30,8 +37,10 @@ from challenge.generators.weights import (
     Weights,
     find_small_decoder,
     find_weights,
+    parts_of,
 )
 from challenge.prompts import PromptBook
+from challenge.settings import NO_OPTIONS, ModelOptions
 
 # Parts of diffusers' pipelines that look at the finished picture.
 OFF: dict[str, dict[str, Any]] = {
@@ -52,6 +61,8 @@ def open_generator(
     books: Sequence[PromptBook],
     run_seed: int,
     num_inference_steps: int = 1,
+    options: ModelOptions = NO_OPTIONS,
+    recorded: Commits = NOTHING_RECORDED,
 ) -> OneStepGenerator | RealImages:
     """What a run makes its images with: a model, or the real images that ``images:DIR`` means.
 
@@ -61,13 +72,24 @@ def open_generator(
     """
     if model.startswith(IMAGES_PREFIX):
         return load_real_images(model, books, run_seed)
-    generator = load_generator(model, device=device, dtype=dtype)
+    generator = load_generator(
+        model, device=device, dtype=dtype, options=options, recorded=recorded
+    )
     generator.num_inference_steps = num_inference_steps
     return generator
 
 
-def load_generator(model: str, *, device: torch.device, dtype: torch.dtype) -> OneStepGenerator:
+def load_generator(
+    model: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: ModelOptions = NO_OPTIONS,
+    recorded: Commits = NOTHING_RECORDED,
+) -> OneStepGenerator:
     """The model that ``--model`` names, on ``device``, with its UNet in ``dtype``.
+
+    ``recorded`` are the commits that ``prepare`` recorded of hub repositories.
 
     Raises:
         WeightsError: the model is missing or damaged, or is not one for a single step.
@@ -76,13 +98,13 @@ def load_generator(model: str, *, device: torch.device, dtype: torch.dtype) -> O
         with quiet_libraries():
             parts = load_tiny_pipeline().to(device=device, dtype=dtype)
         return OneStepGenerator(parts, describe(parts, model, None))
-    weights = find_weights(model)
+    weights = find_weights(model, options, recorded)
     if weights.is_single_file:
         with quiet_libraries():
             parts = load_pipeline(weights, dtype).to(device)
     else:
         parts = FolderParts(weights, device, dtype)
-    return OneStepGenerator(parts, describe(parts, model, weights))
+    return OneStepGenerator(parts, describe(parts, model, weights), weights.options.timestep)
 
 
 def load_plain_pipeline(model: str, *, device: torch.device, dtype: torch.dtype) -> Any:
@@ -129,13 +151,26 @@ def describe(parts: Any, model: str, weights: Weights | None) -> GeneratorDescri
     """What records say of a pipeline; without ``weights`` it is the embedded model."""
     return GeneratorDescription(
         model=model,
-        source=weights.source if weights else TINY_SOURCE,
-        revision=weights.revision if weights else tiny_revision(),
+        source=_source(weights) if weights else TINY_SOURCE,
+        revision=_revision(weights) if weights else tiny_revision(),
         dtype=str(parts.unet.dtype).removeprefix("torch."),
         device=str(parts.device),
         note=late_start_note(parts) if weights else TINY_NOTE,
         fingerprint=weights.fingerprint if weights else tiny_revision(),
+        commits=weights.commits if weights else {},
     )
+
+
+def _source(weights: Weights) -> str:
+    """Where the weights came from: the UNet's file first where it has one of its own."""
+    if weights.unet_file is None:
+        return weights.source
+    return f"{weights.unet_name} on {weights.source}"
+
+
+def _revision(weights: Weights) -> str | None:
+    """The commit of the UNet, which is the commit of all where it has no file of its own."""
+    return weights.revision if weights.unet_file is None else weights.unet_commit
 
 
 def load_pipeline(weights: Weights, dtype: torch.dtype) -> Any:
@@ -150,11 +185,14 @@ def load_pipeline(weights: Weights, dtype: torch.dtype) -> Any:
 
 
 def _load_folder(weights: Weights, dtype: torch.dtype) -> Any:
-    networks = {
-        name: load_network(name, weights, dtype, torch.device("cpu")) for name in weights.networks
+    parts: dict[str, Any] = {
+        name: load_network(name, weights, dtype, torch.device("cpu"))
+        for name in parts_of(weights.pipeline, NETWORK_CLASSES)
     }
+    if weights.options.changes_the_step:
+        parts["scheduler"] = noise_scheduler(weights)
     return DiffusionPipeline.from_pretrained(
-        weights.path, **networks, **OFF[weights.pipeline], local_files_only=True
+        weights.path, **parts, **OFF[weights.pipeline], local_files_only=True
     )
 
 
@@ -166,6 +204,8 @@ def _load_single_file(weights: Weights, dtype: torch.dtype) -> StableDiffusionXL
         local_files_only=True,
         add_watermarker=False,
     )
+    if weights.options.changes_the_step:
+        pipe.scheduler = noise_scheduler(weights)
     for name in NETWORK_CLASSES:
         parameters = getattr(pipe, name).named_parameters()
         check_complete(weights.path, [f"{name}.{key}" for key, p in parameters if p.is_meta])
@@ -175,7 +215,7 @@ def _load_single_file(weights: Weights, dtype: torch.dtype) -> StableDiffusionXL
 def late_start_note(pipe: Any) -> str | None:
     """A warning if the model's single step does not start from noise; ``None`` if it does."""
     spacing = pipe.scheduler.config.get("timestep_spacing")
-    if spacing == "trailing":
+    if spacing == "trailing" or isinstance(pipe.scheduler, LCMScheduler):
         return None
     return (
         f"with its timestep_spacing of {spacing!r} the model's only step starts where hardly any "

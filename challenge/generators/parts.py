@@ -15,14 +15,16 @@ from typing import Any
 import diffusers.utils.logging as diffusers_logging
 import torch
 import transformers.utils.logging as transformers_logging
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from challenge.errors import WeightsError, first_line
+from challenge.generators.hub import TRY_TINY
 from challenge.generators.one_step import PREDICTION_TYPES
-from challenge.generators.weights import TRY_TINY, Weights
+from challenge.generators.unet_file import load_unet_file
+from challenge.generators.weights import Weights
 
 NETWORK_CLASSES = {
     "unet": UNet2DConditionModel,
@@ -51,9 +53,9 @@ class FolderParts:
     def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self._weights = weights
-        with explaining_misfits(weights):
+        with quiet_libraries(), explaining_misfits(weights):
             index = json.loads((weights.path / "model_index.json").read_text("utf-8"))
-            self.scheduler = _noise_scheduler(weights.path, index["scheduler"][1])
+            self.scheduler = noise_scheduler(weights)
             self.tokenizer = CLIPTokenizer.from_pretrained(weights.path / "tokenizer")
             self.tokenizer_2 = None
             if index.get("tokenizer_2", [None])[0]:
@@ -86,8 +88,23 @@ class FolderParts:
             return load_network(name, weights, self.dtype, self.device)
 
 
-def _noise_scheduler(folder: Path, class_name: str) -> Any:
-    """The folder's noise scheduler; one that no step is known for is a ``WeightsError``."""
+def noise_scheduler(weights: Weights) -> Any:
+    """The folder's noise scheduler, or the one that takes the step that was asked for instead.
+
+    Its betas are the folder's all the same. A timestep of one's own is LCMScheduler's way; another
+    UNet, or another prediction, starts from the noisiest timestep, as EulerDiscreteScheduler does
+    with trailing spacing. One that no step is known for is a ``WeightsError``.
+    """
+    folder, options = weights.config_dir, weights.options
+    if options.changes_the_step:
+        found = EulerDiscreteScheduler.from_pretrained(
+            folder, subfolder="scheduler", local_files_only=True
+        ).config
+        changes = {"prediction_type": options.prediction_type or found.prediction_type}
+        if options.timestep is not None:
+            return LCMScheduler.from_config(found, **changes)
+        return EulerDiscreteScheduler.from_config(found, timestep_spacing="trailing", **changes)
+    class_name = json.loads((folder / "model_index.json").read_text("utf-8"))["scheduler"][1]
     for kind in PREDICTION_TYPES:
         if kind.__name__ == class_name:
             return kind.from_pretrained(folder, subfolder="scheduler", local_files_only=True)
@@ -100,8 +117,15 @@ def _noise_scheduler(folder: Path, class_name: str) -> Any:
 def load_network(
     name: str, weights: Weights, dtype: torch.dtype, device: torch.device
 ) -> torch.nn.Module:
-    """One network of a folder, with each of its tensors read from the files to ``device``."""
+    """One network of a folder, with each of its tensors read from the files to ``device``.
+
+    ``unet`` is read from a file of its own where ``weights`` says so.
+    """
     network: torch.nn.Module
+    if name == "unet" and weights.unet_file is not None:
+        network, missing = load_unet_file(weights.unet_file, weights.path / name, dtype, device)
+        check_complete(weights.unet_file, missing)
+        return network.eval()
     network, info = NETWORK_CLASSES[name].from_pretrained(
         weights.path,
         subfolder=name,

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
+from challenge.generators.consistency_step import consistency_step
 from challenge.generators.decoders import Decoder, VaeDecoder, vae_factor
 from challenge.generators.embeddings import PromptEmbeddings
 from challenge.generators.one_step import only_step
@@ -34,16 +35,25 @@ class OneStepGenerator:
     """An ``ImageGenerator`` that runs a pipeline's networks, in place, one UNet call a batch.
 
     ``pipe`` is SDXL's pipeline or Stable Diffusion's, or something with the same parts. Pictures
-    are the VAE's until ``use_decoder`` says otherwise.
+    are the VAE's until ``use_decoder`` says otherwise. With a ``timestep`` the
+    pipeline's noise scheduler is diffusers' LCMScheduler, which takes its only step there.
     """
 
-    def __init__(self, pipe: Any, description: GeneratorDescription) -> None:
+    def __init__(
+        self, pipe: Any, description: GeneratorDescription, timestep: int | None = None
+    ) -> None:
         check_unet(pipe.unet.config)
-        self.description = description
         self._pipe = pipe
         self.device: torch.device = pipe.device
         self.dtype: torch.dtype = pipe.unet.dtype
-        self._one_step = only_step(pipe.scheduler, self.device)
+        self._one_step = step = (
+            only_step(pipe.scheduler, self.device)
+            if timestep is None
+            else consistency_step(pipe.scheduler, timestep, self.device)
+        )
+        self.description = replace(
+            description, timestep=float(step.timestep), prediction_type=step.prediction_type
+        )
         self.embeddings = PromptEmbeddings(self.device)
         self._size_ids: dict[int, Tensor] = {}
         self._rng = torch.Generator("cpu")

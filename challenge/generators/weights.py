@@ -1,32 +1,35 @@
 """Finds a model's files on this machine and looks them over: a wrong ``--model`` is told at once.
 
-``--model`` names ``sdxl-turbo``, ``sd-turbo`` or another ORG/NAME in the local hub cache, a
-pipeline folder (the one with model_index.json) or one .safetensors file in the original layout.
+``--model`` names ``sdxl-turbo``, ``sd-turbo`` or another ORG/NAME in the local hub cache, a UNet of
+one_step_unets.py on SDXL's base, a pipeline folder (the one with model_index.json) or one
+.safetensors file in the original layout. ``--unet`` puts another UNet on any of them but the last.
 A run downloads nothing (``prepare`` may); neither torch nor diffusers is imported.
 """
 
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 
-from challenge.errors import WeightsError
+from challenge.errors import UsageError, WeightsError
+from challenge.generators.hub import NOTHING_RECORDED, TRY_TINY, Commits, HubFiles
+from challenge.generators.one_step_unets import ONE_STEP_UNETS, SDXL_BASE
+from challenge.settings import NO_OPTIONS, ModelOptions
 
 SDXL_TURBO = "stabilityai/sdxl-turbo"
 HUB_IDS = {"sdxl-turbo": SDXL_TURBO, "sd-turbo": "stabilityai/sd-turbo"}
-GET_CONFIGS = f'hf download {SDXL_TURBO} --include "*.json" --include "*.txt"'
-GET_SDXL_TURBO = f'{GET_CONFIGS} --include "*.fp16.safetensors"'
 SMALL_DECODERS = {True: "madebyollin/taesdxl", False: "madebyollin/taesd"}  # of SDXL, of SD
 FETCHED = ("*.json", "*.txt", "*.fp16.safetensors")  # of a hub repository
 IMAGES_PREFIX = "images:"  # generators/images.py
-TRY_TINY = "--model tiny needs no weights"
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+HUB_FILE = re.compile(r"(\w[\w.-]*/[\w.-]+)/([\w./-]+)(?:@([\w./-]+))?")
+PREPARE = "python run_challenge.py prepare"
 
 NETWORKS = {
     "unet": "UNet2DConditionModel",
@@ -57,26 +60,47 @@ class Weights:
     path: Path  # a pipeline folder, or a .safetensors file
     config_dir: Path  # folder of model_index.json, the configs and the tokenizers
     source: str  # for records: the path, or the hub id
-    revision: str | None = None  # commit of the hub snapshot
+    revision: str | None = None  # commit of the hub snapshot in which ``path`` is
     pipeline: str = PIPELINES[0]  # the class in model_index.json
+    options: ModelOptions = NO_OPTIONS  # how the UNet and its step differ from the pipeline's
+    unet_file: Path | None = None  # instead of the pipeline's own
+    unet_commit: str | None = None  # of the hub snapshot in which ``unet_file`` is
+    commits: Commits = field(default_factory=dict)  # of all hub repositories read
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Names of its networks' folders."""
-        return parts_of(self.pipeline, NETWORKS)
+        """Names of the networks' folders that are read."""
+        names = parts_of(self.pipeline, NETWORKS)
+        return names if self.unet_file is None else tuple(n for n in names if n != "unet")
 
     @property
     def fingerprint(self) -> str:
-        """What tells these weights from others: the commit, else sizes and times of the files."""
-        if self.revision is not None:
-            return self.revision
-        stats = [(str(file), file.stat()) for file in self.files]
-        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        """What tells these weights from others: the commit, else sizes and times of the files.
+
+        With another UNet, or another way to take its step, all of that together.
+        """
+        base = self.revision or _digest([_facts(file) for file in self._base_files])
+        if not self.options.changes_the_step:
+            return base
+        unet: object = None
+        if self.unet_file is not None:
+            on_the_hub = self.unet_commit is not None
+            unet = (self.unet_name, self.unet_commit) if on_the_hub else _facts(self.unet_file)
+        return _digest([base, unet, self.options.timestep, self.options.prediction_type])
+
+    @property
+    def unet_name(self) -> str:
+        """``--unet`` without the revision."""
+        assert self.options.unet is not None
+        return self.options.unet.partition("@")[0]
 
     @property
     def files(self) -> list[Path]:
-        """The files of weights that are read."""
+        """The files of weights that are read, the UNet's first."""
+        return [*([self.unet_file] if self.unet_file else []), *self._base_files]
+
+    @property
+    def _base_files(self) -> list[Path]:
         if self.is_single_file:
             return [self.path]
         return [file for name in self.networks for file in network_files(self.path / name)]
@@ -97,6 +121,15 @@ class Weights:
         return sum(file.stat().st_size for file in self.files)
 
 
+def _facts(file: Path) -> tuple[str, int, int]:
+    stat = file.stat()
+    return str(file), stat.st_size, stat.st_mtime_ns
+
+
+def _digest(facts: list[object]) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
 def parts_of(pipeline: str, names: Iterable[str]) -> tuple[str, ...]:
     """Those of ``names`` that this class of pipeline has."""
     return tuple(name for name in names if pipeline == PIPELINES[0] or name not in SECOND)
@@ -108,55 +141,111 @@ def network_files(folder: Path) -> list[Path]:
     return [file for file in files if ".fp16" in file.name] or files
 
 
-def find_weights(model: str) -> Weights:
+def find_weights(
+    model: str, options: ModelOptions = NO_OPTIONS, recorded: Commits = NOTHING_RECORDED
+) -> Weights:
     """The files that ``--model`` names (all but ``tiny``), whole as far as their headers tell.
 
+    ``recorded`` are the commits that ``prepare`` recorded of hub repositories.
+
     Raises:
+        UsageError: options that a file or a folder has no use for.
         WeightsError: they are not on this machine, not SDXL's, or damaged.
     """
+    how_to_get = _how_to_get(model, options)
+    base, options = _base_and_options(model, options)
+    weights = _find_base(base, _pipeline_on_the_hub(model, options), recorded, how_to_get)
+    weights = replace(weights, options=options)
+    if options.revision is not None and weights.revision is None:
+        raise UsageError(f"--revision is of a hub repository, and {model} is none")
+    if options.unet is None:
+        return weights if weights.is_single_file else _check_folder(weights)
+    if weights.is_single_file:
+        raise UsageError(f"--unet goes onto a pipeline folder or a hub id, not onto {model}")
+    unet = _unet_on_the_hub(options.unet)
+    path, unet_commit, commits = Path(options.unet).expanduser(), None, weights.commits
+    if unet is not None:
+        snapshot = unet.find(recorded, how_to_get)
+        path, unet_commit = snapshot / unet.file, snapshot.name
+        commits = {**commits, unet.hub_id: unet_commit}
+    _check_unet_file(path)
+    return _check_folder(replace(weights, unet_file=path, unet_commit=unet_commit, commits=commits))
+
+
+def _how_to_get(model: str, options: ModelOptions) -> str:
+    flags = [("--model", model), ("--revision", options.revision), ("--unet", options.unet)]
+    return " ".join([PREPARE, *(f"{flag} {value}" for flag, value in flags if value is not None)])
+
+
+def _base_and_options(model: str, options: ModelOptions) -> tuple[str, ModelOptions]:
+    """The pipeline that ``model`` means, and what is different about it."""
+    if model in ONE_STEP_UNETS:
+        return SDXL_BASE, ONE_STEP_UNETS[model].options(options)
+    return HUB_IDS.get(model, model), options
+
+
+def _find_base(
+    model: str, on_the_hub: HubFiles | None, recorded: Commits, how_to_get: str
+) -> Weights:
+    """The pipeline's place; its files are looked over later."""
     path = Path(model).expanduser()
-    if model in HUB_IDS:
-        return _find_in_hub_cache(HUB_IDS[model])
+    if on_the_hub is not None:
+        snapshot = on_the_hub.find(recorded, how_to_get)
+        commits = {model: snapshot.name}
+        return Weights(snapshot, snapshot, model, revision=snapshot.name, commits=commits)
     if path.is_dir():
-        return _check_folder(Weights(path, path, source=str(path)))
+        return Weights(path, path, source=str(path))
     if path.is_file():
         return _check_single_file(path)
-    if HUB_ID.fullmatch(model):
-        return _find_in_hub_cache(model)
+    names = ", ".join((*HUB_IDS, *ONE_STEP_UNETS))
     raise WeightsError(
-        f"there is no {model}; --model takes sdxl-turbo, sd-turbo, a pipeline folder, a "
+        f"there is no {model}; --model takes {names}, a pipeline folder, a "
         ".safetensors file, ORG/NAME in the hub cache, or tiny, which needs no weights"
     )
 
 
-def _find_in_hub_cache(hub_id: str) -> Weights:
-    index = _cached_index(hub_id)
-    if index is None:
-        command = GET_SDXL_TURBO if hub_id == SDXL_TURBO else f"hf download {hub_id}"
-        raise WeightsError(
-            f"{hub_id} is neither a folder here nor in the hub cache {constants.HF_HUB_CACHE}; "
-            f"get it with `{command}`, or pass --model DIRECTORY; {TRY_TINY}"
-        )
-    snapshot = index.parent
-    return _check_folder(Weights(snapshot, snapshot, source=hub_id, revision=snapshot.name))
+def _pipeline_on_the_hub(model: str, options: ModelOptions) -> HubFiles | None:
+    """What to have of the model's repository; None if there is such a path here, or no such id."""
+    base, options = _base_and_options(model, options)
+    is_path = base == model and Path(model).expanduser().exists()
+    if is_path or not HUB_ID.fullmatch(base):
+        return None
+    not_wanted = () if options.unet is None else ("unet/*.safetensors",)
+    return HubFiles(base, "model_index.json", options.revision, FETCHED, not_wanted)
 
 
-def fetch_weights(model: str, tell: Callable[[str], None]) -> Weights:
-    """The files of ``model``, downloaded first if it is a hub id that is not in the local cache.
+def _unet_on_the_hub(unet: str) -> HubFiles | None:
+    """The file in its repository; None if there is such a path here, or it is no hub file."""
+    match = HUB_FILE.fullmatch(unet)
+    if match is None or Path(unet).expanduser().is_file():
+        return None
+    hub_id, file, revision = match.groups()
+    return HubFiles(hub_id, file, revision, (file,))
+
+
+def fetch_weights(
+    model: str,
+    tell: Callable[[str], None],
+    options: ModelOptions = NO_OPTIONS,
+    recorded: Commits = NOTHING_RECORDED,
+) -> Weights:
+    """As ``find_weights``, but what is not in the local hub cache is downloaded first.
 
     Raises:
-        WeightsError: as ``find_weights``, or the download failed.
+        WeightsError: as ``find_weights``, or a download failed.
     """
-    hub_id = HUB_IDS.get(model, model)
-    is_hub_id = HUB_ID.fullmatch(hub_id) and not Path(model).expanduser().exists()
-    if is_hub_id and _cached_index(hub_id) is None:
-        tell(f"downloading {hub_id} to {constants.HF_HUB_CACHE}")
+    unet_name = _base_and_options(model, options)[1].unet
+    unet = None if unet_name is None else _unet_on_the_hub(unet_name)
+    needed = [each for each in (_pipeline_on_the_hub(model, options), unet) if each is not None]
+    if not any(each.may_have_moved for each in needed):
         try:
-            snapshot_download(hub_id, allow_patterns=list(FETCHED))
-        except (OSError, ValueError, HfHubHTTPError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{hub_id} cannot be downloaded: {reason}; {TRY_TINY}") from error
-    return find_weights(model)
+            return find_weights(model, options, recorded)
+        except WeightsError:
+            if not needed:
+                raise
+    for each in needed:
+        each.download(recorded, tell)
+    return find_weights(model, options, recorded)
 
 
 def find_small_decoder(*, of_sdxl: bool) -> Path:
@@ -170,19 +259,6 @@ def find_small_decoder(*, of_sdxl: bool) -> Path:
             "or take another --decoder"
         )
     return Path(config).parent
-
-
-def _cached_index(hub_id: str) -> Path | None:
-    """Path of the cached model_index.json; its folder is the snapshot, named for the commit.
-
-    Not by ``snapshot_download(local_files_only=True)``: in huggingface_hub 2.4 that fails if files
-    were left out of the download, and SDXL-Turbo's repository holds its weights several times over.
-    """
-    try:
-        index = try_to_load_from_cache(hub_id, "model_index.json")
-    except HFValidationError as error:
-        raise WeightsError(f"there is no {hub_id}, and as a hub id it is wrong: {error}") from error
-    return Path(index) if isinstance(index, str) else None
 
 
 def _check_folder(weights: Weights) -> Weights:
@@ -272,13 +348,37 @@ def _check_single_file(path: Path) -> Weights:
 
 def _find_config_dir(path: Path) -> Path:
     """Where the configs and tokenizers are that a single file lacks."""
-    beside = path.with_name("model_index.json")
-    index = beside if beside.is_file() else _cached_index(SDXL_TURBO)
-    if index is None:
+    folder = path.parent
+    if not (folder / "model_index.json").is_file():
+        turbo = HubFiles(SDXL_TURBO, "model_index.json", None, FETCHED)
+        try:
+            folder = turbo.find(NOTHING_RECORDED, f"{PREPARE} --model sdxl-turbo")
+        except WeightsError as error:
+            raise WeightsError(
+                f"{path} holds weights only; get SDXL-Turbo's configs and tokenizers with "
+                f"`{PREPARE} --model sdxl-turbo`, or put them and model_index.json beside the file"
+            ) from error
+    if _check_configs(folder) != PIPELINES[0]:
         raise WeightsError(
-            f"{path} holds weights only; get SDXL-Turbo's configs and tokenizers with "
-            f"`{GET_CONFIGS}`, or put them and model_index.json beside the file"
+            f"{folder / 'model_index.json'} is not SDXL's, as the file {path} is; put its configs "
+            "there"
         )
-    if _check_configs(index.parent) != PIPELINES[0]:
-        raise WeightsError(f"{index} is not SDXL's, as the file {path} is; put its configs there")
-    return index.parent
+    return folder
+
+
+def _check_unet_file(path: Path) -> None:
+    """Refuse a file that is no UNet in diffusers' layout, as far as can be told without torch."""
+    if not path.is_file():
+        raise WeightsError(
+            f"there is no {path}; --unet takes a .safetensors or .bin file, or ORG/NAME/FILE"
+        )
+    if path.suffix == ".bin":
+        if not zipfile.is_zipfile(path):
+            raise WeightsError(f"{path} is cut short or not written by torch.save; get it again")
+        return
+    names = read_tensor_names(path)
+    if "conv_in.weight" not in names:
+        raise WeightsError(
+            f"{path} is no UNet with diffusers' names of tensors (no conv_in.weight in it, but "
+            f"{min(names, default='nothing')}); get the file that is made for diffusers"
+        )

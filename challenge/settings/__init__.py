@@ -8,6 +8,8 @@ at once.
 from challenge.settings.benchmark import BenchmarkSettings
 from challenge.settings.choices import (
     LONGEST_LIMIT_S,
+    NO_OPTIONS,
+    ONE_STEP_UNETS,
     PUBLIC_MODELS,
     AugmentPreset,
     ClassOrder,
@@ -20,8 +22,10 @@ from challenge.settings.choices import (
     FramingChoice,
     FramingPreset,
     LimitCovers,
+    ModelOptions,
     OffOn,
     PrecisionName,
+    PredictionType,
     PresetName,
     RunPresetName,
     ShrinkChoice,
@@ -40,6 +44,8 @@ from challenge.settings.judge import (
 
 __all__ = [
     "LONGEST_LIMIT_S",
+    "NO_OPTIONS",
+    "ONE_STEP_UNETS",
     "PUBLIC_MODELS",
     "AugmentPreset",
     "BenchmarkSettings",
@@ -57,9 +63,11 @@ __all__ = [
     "GenerateSettings",
     "InspectSettings",
     "LimitCovers",
+    "ModelOptions",
     "OffOn",
     "PackageSettings",
     "PrecisionName",
+    "PredictionType",
     "PrepareSettings",
     "PresetName",
     "PromptsSettings",

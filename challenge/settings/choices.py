@@ -1,5 +1,6 @@
 """The values that flags may have, and what several commands check alike."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from challenge.errors import UsageError
@@ -24,9 +25,52 @@ OffOn = Literal["off", "on"]
 ClockName = Literal["process", "generation"]
 LimitCovers = Literal["each", "all"]
 FeatureName = Literal["convnet", "pixels", "resnet18", "resnet50"]
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
+StepCount = Literal[1, 2, 4]
 
 PUBLIC_MODELS = ("sdxl-turbo", "sd-turbo")  # those that generators/public_configs.py knows
+ONE_STEP_UNETS = ("sdxl-lightning", "hyper-sdxl", "dmd2")  # generators/one_step_unets.py
+TRAIN_TIMESTEPS = 1000  # of Stable Diffusion and SDXL: the noisiest is 999
 LONGEST_LIMIT_S = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What is asked of a model beside its name; None is what the model itself has."""
+
+    revision: str | None = None
+    unet: str | None = None
+    timestep: int | None = None
+    prediction_type: PredictionType | None = None
+
+    @property
+    def changes_the_step(self) -> bool:
+        """Whether the UNet, or how its only step is taken, is another than the model's own."""
+        return any(each is not None for each in (self.unet, self.timestep, self.prediction_type))
+
+
+NO_OPTIONS = ModelOptions()
+
+
+def require_model_options(model: str, options: ModelOptions, num_inference_steps: int) -> None:
+    """Refuse options that contradict the model, each other or the number of steps."""
+    files = model != "tiny" and not model.startswith("images:")
+    if not files and options != NO_OPTIONS:
+        raise UsageError(
+            f"--revision, --unet, --timestep and --prediction-type change a model of files, and "
+            f"--model is {model}; leave them away"
+        )
+    if model in ONE_STEP_UNETS and options.unet is not None:
+        raise UsageError(f"--model {model} is a UNet itself; give --unet with its base as --model")
+    if options.timestep is not None and not 0 <= options.timestep < TRAIN_TIMESTEPS:
+        raise UsageError(
+            f"--timestep {options.timestep} is none; give one from 0 to {TRAIN_TIMESTEPS - 1}"
+        )
+    if num_inference_steps > 1 and (model in ONE_STEP_UNETS or options.timestep is not None):
+        which = f"--model {model}" if model in ONE_STEP_UNETS else "--timestep"
+        raise UsageError(
+            f"--num-inference-steps {num_inference_steps}: {which} is of a single step; give 1"
+        )
 
 
 def taken_prompt_preset(preset: str, model: str) -> str:

@@ -15,9 +15,13 @@ from challenge.settings.choices import (
     DtypeName,
     FramingChoice,
     LimitCovers,
+    ModelOptions,
+    PredictionType,
     RunPresetName,
     ShrinkChoice,
+    StepCount,
     require_count,
+    require_model_options,
     selected_specs,
     taken_prompt_preset,
 )
@@ -37,10 +41,24 @@ class GenerateSettings:
     dataset: DatasetChoice = "all"
     """Data set to make a training set for."""
     model: str = "sdxl-turbo"
-    """sdxl-turbo (local hub cache), tiny (embedded, needs nothing), DIRECTORY, FILE.safetensors, a
-    hub id (local cache), or images:DIR (deals out real training images: the random-real baseline;
-    DIR as evaluate --data).
+    """sdxl-turbo, sd-turbo, sdxl-lightning, hyper-sdxl, dmd2 or a hub id (local hub cache), tiny
+    (embedded, needs nothing), DIRECTORY, FILE.safetensors, or images:DIR (deals out real training
+    images: the random-real baseline; DIR as evaluate --data).
     """
+    revision: str | None = None
+    """Commit, tag or branch of the model's hub repository. Default: the one that prepare recorded,
+    else a known one, else main.
+    """
+    unet: str | None = None
+    """Another UNet on the model as its base: FILE.safetensors, FILE.bin, ORG/NAME/FILE or
+    ORG/NAME/FILE@REVISION in the local hub cache, with diffusers' names of tensors.
+    """
+    timestep: int | None = None
+    """Take the only step at this timestep, as diffusers' LCMScheduler does (Hyper-SD: 800, DMD2:
+    399). Default: the model's own, and with --unet the noisiest.
+    """
+    prediction_type: PredictionType | None = None
+    """What the UNet predicts. Default: what the model's noise scheduler says."""
     limit_s: float = LIMIT_S
     """Seconds from process start to the last byte of the submission."""
     limit_covers: LimitCovers = "each"
@@ -98,7 +116,7 @@ class GenerateSettings:
     """superclass: CIFAR-100's classes in the order of the superclasses, which is wrong; for
     comparison with the entry that did it.
     """
-    num_inference_steps: int = 1
+    num_inference_steps: StepCount = 1
     """Steps of the model for each image; 2 or 4 give better and fewer images."""
     decoder: DecoderChoice = "auto"
     """What turns latents into pixels: vae (the model's own), taesdxl (local hub cache), linear or
@@ -150,7 +168,7 @@ class GenerateSettings:
         if self.rounds > 1 and self.resume is not None:
             raise UsageError("--rounds with --resume: resume one round's folder, such as round-2")
         require_count("--ipc", self.ipc)
-        require_count("--num-inference-steps", self.num_inference_steps)
+        require_model_options(self.model, self.model_options, self.num_inference_steps)
         require_count("--batch-size", self.batch_size)
         require_count("--prompts-per-class", self.prompts_per_class)
         require_count("--views", self.views)
@@ -159,6 +177,11 @@ class GenerateSettings:
                 f"--distinct {' '.join(map(str, self.distinct))}: give one whole number from 1, "
                 "or two"
             )
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """What is asked of the model beside its name."""
+        return ModelOptions(self.revision, self.unet, self.timestep, self.prediction_type)
 
     @property
     def prompt_preset_taken(self) -> str:
@@ -186,8 +209,18 @@ class PrepareSettings:
     dataset: DatasetChoice = "all"
     """Data set whose prompts to encode."""
     model: str = "sdxl-turbo"
-    """As for generate; a hub id that is not in the local cache is downloaded."""
-    num_inference_steps: int = 1
+    """As for generate; what is not in the local hub cache is downloaded."""
+    revision: str | None = None
+    """Commit, tag or branch to download; its commit is recorded, and generate takes that one.
+    Default: the one recorded before, else a known one, else main.
+    """
+    unet: str | None = None
+    """As for generate."""
+    timestep: int | None = None
+    """As for generate."""
+    prediction_type: PredictionType | None = None
+    """As for generate."""
+    num_inference_steps: StepCount = 1
     """As for generate: a decoder is fitted to what so many steps make."""
     decoder: Literal["auto", "vae", "linear", "thumbnail"] = "auto"
     """The decoder to fit: linear, thumbnail, the first of them that is good (auto), or none
@@ -211,6 +244,12 @@ class PrepareSettings:
     def __post_init__(self) -> None:
         """Refuse values that cannot be, before anything is loaded."""
         require_count("--prompts-per-class", self.prompts_per_class)
+        require_model_options(self.model, self.model_options, self.num_inference_steps)
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """What is asked of the model beside its name."""
+        return ModelOptions(self.revision, self.unet, self.timestep, self.prediction_type)
 
     @property
     def specs(self) -> tuple[DatasetSpec, ...]:
