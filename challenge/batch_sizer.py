@@ -6,6 +6,7 @@ from challenge.budget import Choice
 
 FIRST_SIZE, LARGEST_SIZE = 8, 256
 PLANNED_SIZE = 64  # with --ipc N: the same plan has the same batches, so it makes the same file
+LONGEST_BATCH_SHARE = 0.01  # of the limit: what is lost at the end is half a batch on average
 WORTHWHILE_GAIN = 1.05
 HOPED_FOR_SPEED_UP = 1.5  # of the first doubling, when nothing is known yet
 

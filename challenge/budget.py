@@ -201,17 +201,33 @@ class PackCost:
 
 @dataclass(frozen=True)
 class Choice:
-    """Something that costs time first and makes the rest of a data set faster, taken or not."""
+    """Something that costs time first and makes the rest of a data set faster, taken or not.
+
+    What was never measured is None, and does not pay. ``decided`` is given where something else
+    than that settled it, which ``because`` tells.
+    """
 
     what: str
-    speed_up: float
-    cost_s: float
+    speed_up: float | None
+    cost_s: float | None
     left_s: float
+    because: str = ""
+    decided: bool | None = None
 
     @property
     def pays(self) -> bool:
         """Whether more is won in the time left than is spent: left x (1 - 1 / speed-up) > cost."""
-        return self.left_s * (1 - 1 / self.speed_up) > self.cost_s
+        return self.cost_s is not None and self.most_s > self.cost_s
+
+    @property
+    def most_s(self) -> float:
+        """What it may cost at most, to pay."""
+        return 0.0 if self.speed_up is None else self.left_s * (1 - 1 / self.speed_up)
+
+    @property
+    def taken(self) -> bool:
+        """What became of it."""
+        return self.pays if self.decided is None else self.decided
 
 
 def upper_quantile(values: Sequence[float] | deque[float], share: float) -> float:

@@ -5,7 +5,6 @@ something else, or that other versions of the packages left is not used, and the
 run then guesses from its own warm-up. Nothing in here can end a run.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from challenge.forecast import DatasetCosts, MeasuredCosts
-from challenge.records import write_json
+from challenge.records import key_digest, write_json
 from challenge.settings import GenerateSettings, selected_specs
 from challenge.spec import DATASETS, DatasetName
 
@@ -81,6 +80,7 @@ def calibration_key(
         "dataset": settings.dataset,
         "augment": settings.augment,
         "decoder": settings.decoder,
+        "compile": settings.compile,
         "num_inference_steps": settings.num_inference_steps,
         "framing": f"{settings.framing} {settings.views} {settings.match_colour}",
         "batch_size": settings.batch_size,
@@ -105,8 +105,7 @@ class CalibrationFile:
 
     def __init__(self, folder: Path, key: Key, packages: Packages) -> None:
         self._key, self._packages = key, packages
-        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
-        self.path = folder / f"calibration-{digest[:16]}.json"
+        self.path = folder / f"calibration-{key_digest(key)}.json"
         self.found, self.notice = self._load()
 
     def _load(self) -> tuple[Calibration | None, str | None]:

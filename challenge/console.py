@@ -48,6 +48,7 @@ PHASE_TITLES = {
     "encode": "encoding the prompts",
     "fit": "choosing the decoder",
     "warm_up": "warming up and measuring",
+    "compile": "compiling the UNet's blocks",
 }
 LOG_WIDTH = 140  # columns where stdout is no terminal
 LINE_EVERY_S = 10.0  # where progress is plain lines

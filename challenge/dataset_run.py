@@ -83,7 +83,9 @@ class DatasetRun:
         packer: Packer,
         journal: JournalWriter,
         thumbnail_maker: ThumbnailMaker,
+        batch_made: Callable[[int, float], None],
     ) -> None:
+        self._batch_made = batch_made  # told its size and seconds, between two batches
         self._parts, self._spec, self._generator = parts, spec, generator
         self._thumbnail_maker = thumbnail_maker
         self._scheduler, self._packer, self._journal = scheduler, packer, journal
@@ -232,6 +234,7 @@ class DatasetRun:
         self._scheduler.finished(accepted, rejected, now_s - started_s, now_s)
         self._require_mostly_usable()
         self._tell_batch(len(batch), len(rejected), now_s - started_s)
+        self._batch_made(len(batch), now_s - started_s)
 
     def _must_pack(self) -> bool:
         return self._parts.clock() >= self._scheduler.interrupt_at_s()

@@ -40,7 +40,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class PhaseStarted:
-    """A phase that all data sets share begins: load, encode or warm_up."""
+    """A phase that a person should hear of begins: load, encode, warm_up, compile."""
 
     phase: str
 

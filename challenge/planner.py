@@ -25,6 +25,7 @@ from challenge.forecast import DatasetCosts, MeasuredCosts
 from challenge.plan import UNTIMED, RunPlan, make_plan
 from challenge.settings import GenerateSettings
 
+NOT_PACKING = ("generate", "compile", UNTIMED)  # phases of a data set
 GUESS = "from one image and two small files of the warm-up; batches are faster"
 
 
@@ -114,7 +115,7 @@ def _file_s_per_image(seen: _Seen, phases_s: dict[str, float]) -> dict[str, floa
     """
     images, seconds = max(seen.files.items())
     if seen.finished:
-        packing_s = {n: s for n, s in phases_s.items() if n not in ("generate", UNTIMED)}
+        packing_s = {n: s for n, s in phases_s.items() if n not in NOT_PACKING}
         return {name: s / images for name, s in packing_s.items()}
     parts_s = {name: s for name, s in seen.warm_up_phases_s.items() if name}
     whole_s = sum(parts_s.values())

@@ -5,8 +5,6 @@ named for what it belongs to, which it also says itself. One that is damaged or 
 in a warning, and the run does without.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from challenge.events import Notice
 from challenge.generators.base import ImageGenerator
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook
+from challenge.records import key_digest
 from challenge.spec import DatasetSpec
 
 Owner = Mapping[str, str | int]
@@ -24,8 +23,7 @@ Owner = Mapping[str, str | int]
 
 def prepared_file(folder: Path, kind: str, owner: Owner) -> Path:
     """The file of this kind ("embeddings" or "decoder") that belongs to ``owner``."""
-    digest = hashlib.sha256(json.dumps(dict(owner), sort_keys=True).encode()).hexdigest()
-    return folder / f"{kind}-{digest[:16]}.safetensors"
+    return folder / f"{kind}-{key_digest(owner)}.safetensors"
 
 
 def embeddings_owner(generator: OneStepGenerator, dataset: str) -> dict[str, str | int]:

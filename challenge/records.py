@@ -7,10 +7,11 @@ which are written first.
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ class EventLog:
             self._file.write(json.dumps(stamp | dataclasses.asdict(event)) + "\n")
         except OSError as error:
             self.failure = f"{self._file.name} is incomplete: {error.strerror}"
+
+
+def key_digest(key: Mapping[str, str | int]) -> str:
+    """A name for what belongs to ``key``: the same for the same values in any order."""
+    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_json(path: Path, document: dict[str, Any], *, durable: bool = False) -> None:

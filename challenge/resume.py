@@ -14,7 +14,7 @@ from challenge.errors import JournalError, UsageError
 from challenge.settings import GenerateSettings
 from challenge.watch import HEARTBEAT_S, read_heartbeat_s
 
-FREE_SETTINGS = ("resume", "out", "json", "device", "cache_dir", "no_prepared")
+FREE_SETTINGS = ("resume", "out", "json", "device", "compile", "cache_dir", "no_prepared")
 PATH_SETTINGS = ("out", "resume", "prompts_dir", "cache_dir")
 
 

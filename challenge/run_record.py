@@ -116,7 +116,7 @@ def _dataset_record(
         "why_stopped": done.why_stopped,
         "framing": done.framing,
         "colour": done.colour,
-        "choices": [asdict(choice) | {"taken": choice.pays} for choice in done.choices],
+        "choices": [asdict(choice) | {"taken": choice.taken} for choice in done.choices],
         "elapsed_s": done.end_s - done.start_s,
         "late_s": done.late_s,
         "phases_s": timer.totals_s(done.dataset),

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 
 from challenge.budget import Deadline
+from challenge.compile_choice import CompileChoice
 from challenge.dataset_run import DatasetRun, RunParts
 from challenge.errors import BudgetError, ChallengeError, GenerationError, JournalError
 from challenge.events import DatasetStarted, Notice
 from challenge.file_plan import FileCeiling, file_ceiling
 from challenge.generators.base import GeneratorDescription, ImageGenerator
+from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.journal import JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
@@ -189,7 +191,10 @@ def _run_dataset(
                 parts.timer,
                 match_colour=settings.match_colour,
             )
-            run = DatasetRun(parts, spec, book, generator, scheduler, packer, journal, maker)
+            batch_made = _listener(settings, spec, book, generator, scheduler, parts)
+            run = DatasetRun(
+                parts, spec, book, generator, scheduler, packer, journal, maker, batch_made
+            )
             result = run.run()
     except JournalError:
         if result is None or result.fault is None:  # else it was told already, and a file stands
@@ -197,6 +202,20 @@ def _run_dataset(
     if result.fault is None and parts.stop.signal_name is None:
         parts.state.dataset_done(result, parts.timer.totals_s(spec.name))
     return result
+
+
+def _listener(
+    settings: GenerateSettings,
+    spec: DatasetSpec,
+    book: PromptBook,
+    generator: ImageGenerator,
+    scheduler: Scheduler,
+    parts: RunParts,
+) -> Callable[[int, float], None]:
+    """Who is to be told of each batch: the choice to compile, where there is one."""
+    if settings.compile == "off" or not isinstance(generator, OneStepGenerator):
+        return lambda size, seconds: None
+    return CompileChoice(settings, spec, book, generator, scheduler, parts).batch_made
 
 
 def _require_time_and_room(plan: _Plan, parts: RunParts) -> None:

@@ -76,9 +76,27 @@ class Scheduler:
         return self._costs.sizer.size
 
     @property
+    def batch_size_is_settled(self) -> bool:
+        """Whether the search for it is over."""
+        return self._costs.sizer.settled
+
+    def take_batch_size(self, size: int) -> None:
+        """Go on in batches of this size, unless the size is settled."""
+        self._costs.sizer.restore([size])
+
+    @property
+    def file_stands(self) -> bool:
+        """Whether a file of this process stands."""
+        return self._generated_in_file > 0
+
+    @property
     def choices(self) -> list[Choice]:
         """What was weighed against the time left, and how."""
         return self._costs.choices + self._costs.sizer.choices
+
+    def chose(self, choice: Choice) -> None:
+        """Remember something else that was weighed."""
+        self._costs.choices = [*self._costs.choices, choice]
 
     def file_plan(self) -> FilePlan:
         """What a file of the images made so far would hold."""

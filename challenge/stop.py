@@ -61,7 +61,7 @@ def finish_on_signals(stop: StopRequest) -> Iterator[None]:
 
 
 @contextmanager
-def interrupting_after(seconds: float) -> Iterator[None]:
+def interrupting_after(seconds: float, what: str = "the batch") -> Iterator[None]:
     """Raise ``StalledError`` in the block when it has lasted so long.
 
     It cannot interrupt a call into a library that never returns to Python; that is what the guard
@@ -73,7 +73,7 @@ def interrupting_after(seconds: float) -> Iterator[None]:
         return
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
-        raise StalledError(f"the batch had not ended after {seconds:.1f} s")
+        raise StalledError(f"{what} had not ended after {seconds:.1f} s")
 
     handler_before = signal.signal(signal.SIGALRM, handle)
     started_s = time.monotonic()

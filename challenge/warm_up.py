@@ -11,8 +11,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from challenge.batch_sizer import FIRST_SIZE, PLANNED_SIZE, BatchSizer
+from challenge.batch_sizer import FIRST_SIZE, LONGEST_BATCH_SHARE, PLANNED_SIZE, BatchSizer
 from challenge.budget import BatchCost, PackCost, PhaseTimer
+from challenge.compile_choice import kept_batch_size
 from challenge.dataset_run import RunParts
 from challenge.decoder_choice import choose_decoders
 from challenge.events import Notice, PhaseStarted, TrialBatch, TrialFile
@@ -28,7 +29,6 @@ from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.thumbnails import ThumbnailMaker
 
-LONGEST_BATCH_SHARE = 0.01  # of the limit: what is lost at the end is half a batch on average
 FIRST_REQUEST = ImageRequest(0, 0, attempt=0, seed=0)
 
 
@@ -94,8 +94,9 @@ def _first_batch_costs(
             break
     cost.observe(1, seconds)
     parts.emit(TrialBatch(spec.name, 1, seconds))
-    fixed = _fixed_batch_size(settings, seconds)
     longest_s = LONGEST_BATCH_SHARE * settings.limit_s
+    fixed = _fixed_batch_size(settings, seconds)
+    fixed = fixed or kept_batch_size(settings, spec, generator, parts, longest_s)
     return cost, BatchSizer(fixed, longest_s, first=_first_size(parts, spec))
 
 

@@ -15,14 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from challenge.batch_sizer import BatchSizer
+from challenge.batch_sizer import LONGEST_BATCH_SHARE, BatchSizer
 from challenge.budget import BatchCost, Deadline, PackCost
 from challenge.dataset_run import SAFE_SHARE
 from challenge.errors import BudgetError
 from challenge.packing import RENAME_S, TELLING_SHARE
 from challenge.rounds import BalancedRounds, ImageRequest
 from challenge.scheduler import Costs, Scheduler
-from challenge.warm_up import LONGEST_BATCH_SHARE
 
 LIMIT_S, CLASSES = 600.0, 100
 ROWS = {"guard and alarm": (True, True), "alarm only": (False, True), "neither": (False, False)}

@@ -1,6 +1,7 @@
 """What prepare keeps is what a run finds: through the command line, with the embedded model."""
 
 import json
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipelines import small_pipeline, small_unet
 from challenge import cli
 from challenge.generators import decoder_fitting, hub, parts
 from challenge.generators.one_step_unets import ONE_STEP_UNETS, SDXL_BASE
+from challenge.generators.sdxl_turbo import OneStepGenerator
 
 FLAGS = ("--model", "tiny", "--dataset", "cifar100")
 
@@ -74,6 +76,41 @@ def test_with_all_that_is_kept_a_run_reads_the_unet_and_nothing_else(
     read.clear()
     run(run_cli, tmp_path / "run", *flags)
     assert read == ["unet"]
+
+
+def test_compiled_blocks_are_kept_with_what_they_take_and_win(
+    tmp_path: Path, run_cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, cache = tmp_path / "model", tmp_path / "cache"
+    small_pipeline().save_pretrained(model)
+    by_eager = partialmethod(OneStepGenerator.compile_unet, backend="eager")
+    monkeypatch.setattr(OneStepGenerator, "compile_unet", by_eager)
+    flags = ("--model", model, "--dataset", "cifar100", "--cache-dir", cache, *PLAIN)
+    code, output, errors = run_cli(
+        "prepare", *flags, "--decoder", "vae", "--compile", "--batch-size", "2", "--json"
+    )
+    assert code == 0, errors
+    kept = json.loads(output.splitlines()[-1])["prepared"][-1]
+    assert kept["what"] == "compiled blocks for CIFAR-100, batch of 2"
+    facts = json.loads(Path(kept["path"]).read_text())
+    assert facts["owner"]["resolution"] == 32
+    assert all(facts["facts"][name] > 0 for name in ("plain_batch_s", "compiled_batch_s"))
+
+
+def test_a_compiler_that_fails_is_one_line(
+    tmp_path: Path, run_cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("no working compiler\nand more")
+
+    monkeypatch.setattr(OneStepGenerator, "compile_unet", fail)
+    flags = ("--decoder", "vae", "--batch-size", "2", "--cache-dir", tmp_path)
+    code, _, errors = run_cli("prepare", *FLAGS, *flags, "--compile")
+    assert code == 1
+    assert "cannot be compiled: no working compiler; leave --compile away" in errors
+    code, _, errors = run_cli("prepare", *FLAGS, *flags)
+    assert code == 2
+    assert "--batch-size is what --compile compiles for" in errors
 
 
 def test_no_prepared_ignores_it(kept: Path, tmp_path: Path, run_cli: CliRunner) -> None:

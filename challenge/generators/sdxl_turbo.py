@@ -13,6 +13,7 @@ tests/test_sdxl_turbo.py proves it ``torch.equal`` to diffusers 0.42's StableDif
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from challenge.errors import WeightsError
 from challenge.generators.base import GeneratorDescription
+from challenge.generators.compiled_blocks import Backend, compile_blocks
 from challenge.generators.consistency_step import consistency_step
 from challenge.generators.decoders import Decoder, VaeDecoder, vae_factor
 from challenge.generators.embeddings import PromptEmbeddings
@@ -63,6 +65,9 @@ class OneStepGenerator:
         self.num_inference_steps = 1
         self._ways: dict[int, _Way] = {}
         self._sides: dict[int, int] = {}
+        self.compiled: set[tuple[int, int]] = set()  # batch sizes and resolutions
+        self.uses_compiled = True
+        self._has_compiled_blocks = self._is_compiling = False
 
     @cached_property
     def vae_decoder(self) -> VaeDecoder:
@@ -112,6 +117,35 @@ class OneStepGenerator:
     def has_decoder(self, target_size: int) -> bool:
         """Whether the images of this target have a decoder of their own."""
         return target_size in self._sides
+
+    def compile_unet(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        resolution: int,
+        backend: Backend = "inductor",
+    ) -> None:
+        """Compile the UNet's blocks for batches of exactly this shape, by making one.
+
+        Others run as before, and nothing is ever compiled later on. Raises what torch raises; then
+        all batches run as before.
+        """
+        if not self._has_compiled_blocks:
+            compile_blocks(self.unet, backend)
+        self._has_compiled_blocks = self._is_compiling = True
+        self.uses_compiled = False
+        try:
+            self.image_latents(prompts, seeds, resolution)
+            self.wait()
+        finally:
+            self._is_compiling = False
+        self.compiled.add((len(prompts), resolution))
+        self.uses_compiled = True
+
+    def wait(self) -> None:
+        """Return when the device has done all that it was asked for."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def encode_prompts(self, prompts: Sequence[str]) -> None:
         """Encode those of ``prompts`` that are not encoded yet."""
@@ -189,15 +223,25 @@ class OneStepGenerator:
 
     def _call_unet(self, prompts: Sequence[str], latents: Tensor, timestep: Tensor) -> Tensor:
         hidden, pooled = self.embeddings.gather(prompts)
+        conditioning = self._size_conditioning(pooled, latents.shape[-1] * self.vae_factor)
         output: Tensor
-        (output,) = self._pipe.unet(
-            latents,
-            timestep,
-            encoder_hidden_states=hidden,
-            added_cond_kwargs=self._size_conditioning(pooled, latents.shape[-1] * self.vae_factor),
-            return_dict=False,
-        )
+        with self._stance():
+            (output,) = self._pipe.unet(
+                latents,
+                timestep,
+                encoder_hidden_states=hidden,
+                added_cond_kwargs=conditioning,
+                return_dict=False,
+            )
         return output
+
+    def _stance(self) -> AbstractContextManager[object]:
+        """What torch may do with compiled blocks: use those that fit the shape, compile none."""
+        if not self._has_compiled_blocks or self._is_compiling:
+            return nullcontext()
+        if not self.uses_compiled:
+            return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
+        return torch.compiler.set_stance("eager_on_recompile")  # type: ignore[no-any-return]
 
     def _size_conditioning(self, pooled: Tensor | None, size: int) -> dict[str, Tensor] | None:
         """What SDXL's UNet is told beside the prompt: the pooled one, and its ``time_ids``.

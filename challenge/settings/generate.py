@@ -8,6 +8,7 @@ from challenge.errors import UsageError
 from challenge.settings.choices import (
     LONGEST_LIMIT_S,
     AugmentPreset,
+    AutoOffOn,
     ClassOrder,
     ClockName,
     DatasetChoice,
@@ -122,6 +123,10 @@ class GenerateSettings:
     """What turns latents into pixels: vae (the model's own), taesdxl (local hub cache), linear or
     thumbnail (fitted to the VAE at the start); auto: a fitted one if that pays and it is good.
     """
+    compile: AutoOffOn = "auto"
+    """The UNet's repeated blocks compiled, once the batch size is found and a first file stands;
+    auto: if that pays by what prepare --compile, or an earlier run, measured here.
+    """
     batch_size: int | Literal["auto"] = "auto"
     """Images in one call of the model; auto: found while running, or 64 with --ipc N."""
     max_file_gib: float = 16.0
@@ -160,6 +165,8 @@ class GenerateSettings:
             )
         if self.dry_run and self.resume is not None:
             raise UsageError("--dry-run tries a new run; leave --resume away, or --dry-run")
+        if self.compile == "on" and self.model.startswith("images:"):
+            raise UsageError(f"--compile on: {self.model} has no UNet; leave --compile away")
         if not self.max_file_gib > 0:
             raise UsageError(
                 f"--max-file-gib {self.max_file_gib:g} is not a size; give GiB above 0"
@@ -226,6 +233,12 @@ class PrepareSettings:
     """The decoder to fit: linear, thumbnail, the first of them that is good (auto), or none
     (vae).
     """
+    compile: bool = False
+    """Also compile the UNet's blocks for the batch size that is best here, keep the code, and
+    measure what that wins; a run decides by it.
+    """
+    batch_size: int | Literal["auto"] = "auto"
+    """With --compile: the batch size; auto: found as a run finds it."""
     dtype: DtypeName = "auto"
     """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
     device: str = "auto"
@@ -245,6 +258,9 @@ class PrepareSettings:
         """Refuse values that cannot be, before anything is loaded."""
         require_count("--prompts-per-class", self.prompts_per_class)
         require_model_options(self.model, self.model_options, self.num_inference_steps)
+        require_count("--batch-size", self.batch_size)
+        if self.batch_size != "auto" and not self.compile:
+            raise UsageError("--batch-size is what --compile compiles for; give both, or neither")
 
     @property
     def model_options(self) -> ModelOptions:
