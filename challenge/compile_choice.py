@@ -10,6 +10,7 @@ depend on the machine's speed, so ``auto`` does not compile there either.
 
 import atexit
 import shutil
+import statistics
 import tempfile
 from collections import defaultdict
 from dataclasses import replace
@@ -29,7 +30,9 @@ from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import interrupting_after
 
-LOOKED_AT = 4  # batches before and after, of which the fastest are compared
+# Batches of the size, before and after: the first may hold what is slow only once, or have been
+# under way while the blocks were compiled.
+SKIPPED, LOOKED_AT = 2, 4
 GPU_SPEED_UP = 1.2  # thought of where none was measured
 WHAT = "compiled blocks"
 
@@ -65,17 +68,19 @@ class CompileChoice:
             self._scheduler.take_batch_size(sizes[0])
             self._is_made = self._scheduler.batch_size in sizes
 
-    def batch_made(self, size: int, seconds: float) -> None:
-        """A batch took so long; now compile, if it is time to and worth it."""
+    def batch_made(self, size: int, seconds: float) -> float:
+        """A batch took so long; now compile, if it is time to and worth it: returns its seconds."""
         if size == self._compiled_size:
             self._compiled_s.append(seconds)
-            if len(self._compiled_s) == LOOKED_AT:
+            if len(self._compiled_s) == SKIPPED + LOOKED_AT:
                 self._judge(size)
-            return
+            return 0.0
         self._plain_s[size].append(seconds)
-        if not self._is_made and self._is_time(size):
-            self._is_made = True
-            self._scheduler.chose(self._weigh_and_compile(size))
+        if self._is_made or not self._is_time(size):
+            return 0.0
+        self._is_made, begun_s = True, self._parts.clock()
+        self._scheduler.chose(self._weigh_and_compile(size))
+        return self._parts.clock() - begun_s
 
     def _is_time(self, size: int) -> bool:
         scheduler = self._scheduler
@@ -84,7 +89,7 @@ class CompileChoice:
             and size == scheduler.batch_size
             and scheduler.file_stands
             and self._parts.stop.signal_name is None
-            and len(self._plain_s[size]) >= LOOKED_AT
+            and len(self._plain_s[size]) >= SKIPPED + LOOKED_AT
         )
 
     def _weigh_and_compile(self, size: int) -> Choice:
@@ -142,7 +147,8 @@ class CompileChoice:
 
     def _judge(self, size: int) -> None:
         """Tell what was won; ``auto`` gives up what has lost."""
-        before_s, after_s = min(self._plain_s[size]), min(self._compiled_s)
+        before_s = statistics.median(self._plain_s[size][-LOOKED_AT:])
+        after_s = statistics.median(self._compiled_s[-LOOKED_AT:])
         speed_up = before_s / after_s
         if self._facts(size).speed_up is None:  # prepare measures it in turns, which is better
             self._keep(size, CompileFacts(plain_batch_s=before_s, compiled_batch_s=after_s))

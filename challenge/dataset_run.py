@@ -83,9 +83,10 @@ class DatasetRun:
         packer: Packer,
         journal: JournalWriter,
         thumbnail_maker: ThumbnailMaker,
-        batch_made: Callable[[int, float], None],
+        batch_made: Callable[[int, float], float],
     ) -> None:
-        self._batch_made = batch_made  # told its size and seconds, between two batches
+        # told a batch's size and seconds; tells what it took up itself, between two batches
+        self._batch_made = batch_made
         self._parts, self._spec, self._generator = parts, spec, generator
         self._thumbnail_maker = thumbnail_maker
         self._scheduler, self._packer, self._journal = scheduler, packer, journal
@@ -234,7 +235,7 @@ class DatasetRun:
         self._scheduler.finished(accepted, rejected, now_s - started_s, now_s)
         self._require_mostly_usable()
         self._tell_batch(len(batch), len(rejected), now_s - started_s)
-        self._batch_made(len(batch), now_s - started_s)
+        self._batch_end_s += self._batch_made(len(batch), now_s - started_s)
 
     def _must_pack(self) -> bool:
         return self._parts.clock() >= self._scheduler.interrupt_at_s()

@@ -211,10 +211,10 @@ def _listener(
     generator: ImageGenerator,
     scheduler: Scheduler,
     parts: RunParts,
-) -> Callable[[int, float], None]:
+) -> Callable[[int, float], float]:
     """Who is to be told of each batch: the choice to compile, where there is one."""
     if settings.compile == "off" or not isinstance(generator, OneStepGenerator):
-        return lambda size, seconds: None
+        return lambda size, seconds: 0.0
     return CompileChoice(settings, spec, book, generator, scheduler, parts).batch_made
 
 
