@@ -29,7 +29,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from challenge.errors import WeightsError
-from challenge.generators.loading import load_generator, load_plain_pipeline
+from challenge.generators.loading import load_generator
+from challenge.generators.pipelines import load_plain_pipeline
 from challenge.generators.sdxl_turbo import OneStepGenerator
 
 SEEDS = [1, 2, 3, 4, 5]

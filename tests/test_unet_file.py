@@ -22,8 +22,9 @@ from test_consistency_step import SDXL_BASE_SCHEDULE
 
 from challenge.errors import UsageError, WeightsError
 from challenge.generators import hub
-from challenge.generators.loading import load_generator, load_plain_pipeline
+from challenge.generators.loading import load_generator
 from challenge.generators.one_step_unets import ONE_STEP_UNETS, SDXL_BASE
+from challenge.generators.pipelines import load_plain_pipeline
 from challenge.generators.weights import fetch_weights, find_weights
 from challenge.settings import ModelOptions
 

@@ -21,8 +21,9 @@ from challenge.generators.decoders import (
     check_latents,
     thumbnail_ratio,
 )
-from challenge.generators.loading import load_generator, load_plain_pipeline
+from challenge.generators.loading import load_generator
 from challenge.generators.parts import quiet_libraries
+from challenge.generators.pipelines import load_plain_pipeline
 from challenge.generators.public_configs import PUBLIC_MODELS
 from challenge.generators.random_weights import fill_at_random, random_pipeline
 from challenge.generators.sdxl_turbo import OneStepGenerator

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,7 +58,7 @@ class VaeDecoder(Decoder):
 
     name = "vae"
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: Any) -> None:
         if vae.dtype == torch.float16 and vae.config.force_upcast:
             with quiet_libraries():
                 vae.to(torch.bfloat16)
@@ -87,7 +86,7 @@ class TinyVaeDecoder(Decoder):
 
     name = "taesdxl"
 
-    def __init__(self, vae: AutoencoderTiny) -> None:
+    def __init__(self, vae: Any) -> None:
         if next(vae.parameters()).device.type == "cuda":
             vae.to(memory_format=torch.channels_last)
         self._vae = vae
@@ -199,7 +198,7 @@ def vae_factor(vae_config: Mapping[str, Any]) -> int:
     return int(2 ** (len(vae_config["block_out_channels"]) - 1))
 
 
-def check_latents(decoder: AutoencoderTiny, channels: int, where: str) -> None:
+def check_latents(decoder: Any, channels: int, where: str) -> None:
     """Refuse, with a ``WeightsError``, a small decoder that was made for other latents."""
     found = decoder.config.latent_channels
     if found != channels:

@@ -2,18 +2,15 @@
 
 The libraries would rather go on: they look for missing files on the net, make up tensors that a
 file lacks, and say so in a warning. Here each of these is a ``WeightsError`` of one line.
+
+A run of a pipeline folder imports neither a diffusers pipeline nor a VAE before it asks for one.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderTiny,
-    DiffusionPipeline,
-    LCMScheduler,
-    StableDiffusionXLPipeline,
-)
+from diffusers import LCMScheduler
 
 from challenge.errors import WeightsError, first_line
 from challenge.generators.base import GeneratorDescription
@@ -22,35 +19,19 @@ from challenge.generators.hub import NOTHING_RECORDED, Commits
 from challenge.generators.images import RealImages, load_real_images
 from challenge.generators.parts import (
     MISFITS,
-    NETWORK_CLASSES,
     FolderParts,
     check_complete,
-    explaining_misfits,
-    load_network,
-    noise_scheduler,
     quiet_libraries,
 )
 from challenge.generators.sdxl_turbo import OneStepGenerator
-from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, load_tiny_pipeline, tiny_revision
 from challenge.generators.weights import (
     IMAGES_PREFIX,
     Weights,
     find_small_decoder,
     find_weights,
-    parts_of,
 )
 from challenge.prompts import PromptBook
 from challenge.settings import NO_OPTIONS, ModelOptions
-
-# Parts of diffusers' pipelines that look at the finished picture.
-OFF: dict[str, dict[str, Any]] = {
-    "StableDiffusionXLPipeline": {"add_watermarker": False},
-    "StableDiffusionPipeline": {
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    },
-}
 
 
 def open_generator(
@@ -95,31 +76,16 @@ def load_generator(
         WeightsError: the model is missing or damaged, or is not one for a single step.
     """
     if model == "tiny":
-        with quiet_libraries():
-            parts = load_tiny_pipeline().to(device=device, dtype=dtype)
-        return OneStepGenerator(parts, describe(parts, model, None))
+        return _load_tiny(device, dtype)
     weights = find_weights(model, options, recorded)
     if weights.is_single_file:
+        from challenge.generators.pipelines import load_pipeline
+
         with quiet_libraries():
             parts = load_pipeline(weights, dtype).to(device)
     else:
         parts = FolderParts(weights, device, dtype)
     return OneStepGenerator(parts, describe(parts, model, weights), weights.options.timestep)
-
-
-def load_plain_pipeline(model: str, *, device: torch.device, dtype: torch.dtype) -> Any:
-    """The same model as diffusers' own pipeline, as anyone loads it, to be measured against.
-
-    Raises:
-        WeightsError: the model is missing or damaged.
-    """
-    with quiet_libraries():
-        if model == "tiny":
-            pipe = load_tiny_pipeline().to(device=device, dtype=dtype)
-        else:
-            pipe = load_pipeline(find_weights(model), dtype).to(device)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
@@ -128,6 +94,8 @@ def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
     Raises:
         WeightsError: it is not on this machine, is damaged, or was made for other latents.
     """
+    from diffusers import AutoencoderTiny
+
     folder = find_small_decoder(of_sdxl=generator.is_sdxl)
     with quiet_libraries():
         try:
@@ -147,17 +115,35 @@ def load_small_decoder(generator: OneStepGenerator) -> TinyVaeDecoder:
     return TinyVaeDecoder(vae.to(generator.device).eval())
 
 
-def describe(parts: Any, model: str, weights: Weights | None) -> GeneratorDescription:
-    """What records say of a pipeline; without ``weights`` it is the embedded model."""
-    return GeneratorDescription(
-        model=model,
-        source=_source(weights) if weights else TINY_SOURCE,
-        revision=_revision(weights) if weights else tiny_revision(),
+def _load_tiny(device: torch.device, dtype: torch.dtype) -> OneStepGenerator:
+    """The embedded model."""
+    from challenge.generators.tiny import TINY_NOTE, TINY_SOURCE, load_tiny_pipeline, tiny_revision
+
+    with quiet_libraries():
+        parts = load_tiny_pipeline().to(device=device, dtype=dtype)
+    description = GeneratorDescription(
+        model="tiny",
+        source=TINY_SOURCE,
+        revision=tiny_revision(),
         dtype=str(parts.unet.dtype).removeprefix("torch."),
         device=str(parts.device),
-        note=late_start_note(parts) if weights else TINY_NOTE,
-        fingerprint=weights.fingerprint if weights else tiny_revision(),
-        commits=weights.commits if weights else {},
+        note=TINY_NOTE,
+        fingerprint=tiny_revision(),
+    )
+    return OneStepGenerator(parts, description)
+
+
+def describe(parts: Any, model: str, weights: Weights) -> GeneratorDescription:
+    """What records say of a model from files."""
+    return GeneratorDescription(
+        model=model,
+        source=_source(weights),
+        revision=_revision(weights),
+        dtype=str(parts.unet.dtype).removeprefix("torch."),
+        device=str(parts.device),
+        note=late_start_note(parts),
+        fingerprint=weights.fingerprint,
+        commits=weights.commits,
     )
 
 
@@ -171,45 +157,6 @@ def _source(weights: Weights) -> str:
 def _revision(weights: Weights) -> str | None:
     """The commit of the UNet, which is the commit of all where it has no file of its own."""
     return weights.revision if weights.unet_file is None else weights.unet_commit
-
-
-def load_pipeline(weights: Weights, dtype: torch.dtype) -> Any:
-    """The whole diffusers pipeline in ``dtype`` on the CPU, each tensor read from the files.
-
-    Raises:
-        WeightsError: tensors are missing, or do not fit the configs.
-    """
-    load = _load_single_file if weights.is_single_file else _load_folder
-    with explaining_misfits(weights):
-        return load(weights, dtype)
-
-
-def _load_folder(weights: Weights, dtype: torch.dtype) -> Any:
-    parts: dict[str, Any] = {
-        name: load_network(name, weights, dtype, torch.device("cpu"))
-        for name in parts_of(weights.pipeline, NETWORK_CLASSES)
-    }
-    if weights.options.changes_the_step:
-        parts["scheduler"] = noise_scheduler(weights)
-    return DiffusionPipeline.from_pretrained(
-        weights.path, **parts, **OFF[weights.pipeline], local_files_only=True
-    )
-
-
-def _load_single_file(weights: Weights, dtype: torch.dtype) -> StableDiffusionXLPipeline:
-    pipe = StableDiffusionXLPipeline.from_single_file(
-        str(weights.path),
-        config=str(weights.config_dir),
-        dtype=dtype,
-        local_files_only=True,
-        add_watermarker=False,
-    )
-    if weights.options.changes_the_step:
-        pipe.scheduler = noise_scheduler(weights)
-    for name in NETWORK_CLASSES:
-        parameters = getattr(pipe, name).named_parameters()
-        check_complete(weights.path, [f"{name}.{key}" for key, p in parameters if p.is_meta])
-    return pipe
 
 
 def late_start_note(pipe: Any) -> str | None:

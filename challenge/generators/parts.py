@@ -12,26 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import diffusers.utils.logging as diffusers_logging
 import torch
+import transformers
 import transformers.utils.logging as transformers_logging
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, LCMScheduler, UNet2DConditionModel
+from diffusers import EulerDiscreteScheduler, LCMScheduler
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from challenge.errors import WeightsError, first_line
 from challenge.generators.hub import TRY_TINY
 from challenge.generators.one_step import PREDICTION_TYPES
 from challenge.generators.unet_file import load_unet_file
-from challenge.generators.weights import Weights
+from challenge.generators.weights import NETWORKS, TOKENIZERS, Weights, parts_of
 
-NETWORK_CLASSES = {
-    "unet": UNet2DConditionModel,
-    "vae": AutoencoderKL,
-    "text_encoder": CLIPTextModel,
-    "text_encoder_2": CLIPTextModelWithProjection,
-}
 # What the libraries raise when configs and tensors do not fit each other.
 MISFITS = (
     OSError,
@@ -45,7 +40,7 @@ MISFITS = (
 
 
 class FolderParts:
-    """The parts of the pipeline in a folder; tokenizers and noise scheduler are read at once.
+    """The parts of the pipeline in a folder; only configs are read at once.
 
     ``text_encoder`` and ``text_encoder_2`` may be set to None, to free them.
     """
@@ -54,13 +49,9 @@ class FolderParts:
         self.device, self.dtype = device, dtype
         self._weights = weights
         with quiet_libraries(), explaining_misfits(weights):
-            index = json.loads((weights.path / "model_index.json").read_text("utf-8"))
             self.scheduler = noise_scheduler(weights)
-            self.tokenizer = CLIPTokenizer.from_pretrained(weights.path / "tokenizer")
-            self.tokenizer_2 = None
-            if index.get("tokenizer_2", [None])[0]:
-                self.tokenizer_2 = CLIPTokenizer.from_pretrained(weights.path / "tokenizer_2")
-            self.vae_config = AutoencoderKL.load_config(weights.path / "vae", local_files_only=True)
+            vae_config = (weights.path / "vae" / "config.json").read_text("utf-8")
+            self.vae_config: dict[str, Any] = json.loads(vae_config)
 
     @cached_property
     def unet(self) -> Any:
@@ -81,6 +72,23 @@ class FolderParts:
     def text_encoder_2(self) -> Any:
         """The second text encoder."""
         return self._network("text_encoder_2")
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The first text encoder's."""
+        return self._tokenizer("tokenizer")
+
+    @cached_property
+    def tokenizer_2(self) -> Any:
+        """The second text encoder's; None where there is only one."""
+        names = parts_of(self._weights.pipeline, TOKENIZERS)
+        return self._tokenizer("tokenizer_2") if "tokenizer_2" in names else None
+
+    def _tokenizer(self, name: str) -> Any:
+        from transformers import CLIPTokenizer
+
+        with quiet_libraries(), explaining_misfits(self._weights):
+            return CLIPTokenizer.from_pretrained(self._weights.path / name)
 
     def _network(self, name: str) -> torch.nn.Module:
         weights = self._weights
@@ -126,7 +134,7 @@ def load_network(
         network, missing = load_unet_file(weights.unet_file, weights.path / name, dtype, device)
         check_complete(weights.unet_file, missing)
         return network.eval()
-    network, info = NETWORK_CLASSES[name].from_pretrained(
+    network, info = _network_class(name).from_pretrained(
         weights.path,
         subfolder=name,
         variant=weights.variant,
@@ -138,6 +146,12 @@ def load_network(
     )
     check_complete(weights.path / name, info["missing_keys"])
     return network.eval()
+
+
+def _network_class(name: str) -> Any:
+    """The class, imported when it is first needed: VAEs and text encoders take long."""
+    library = diffusers if name in ("unet", "vae") else transformers
+    return getattr(library, NETWORKS[name])
 
 
 def check_complete(path: Path, missing: Iterable[str]) -> None:

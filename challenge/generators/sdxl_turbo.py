@@ -30,7 +30,7 @@ from challenge.generators.decoders import Decoder, VaeDecoder, vae_factor
 from challenge.generators.embeddings import PromptEmbeddings
 from challenge.generators.one_step import only_step
 from challenge.generators.several_steps import denoise_in_steps
-from challenge.generators.text_encoders import encode, has_two
+from challenge.generators.text_encoders import encode
 
 
 class OneStepGenerator:
@@ -83,7 +83,7 @@ class OneStepGenerator:
     @property
     def is_sdxl(self) -> bool:
         """Whether it is of SDXL's kind, else of Stable Diffusion's."""
-        return has_two(self._pipe)
+        return self._pipe.unet.config.addition_embed_type is not None
 
     @property
     def latent_channels(self) -> int:
@@ -159,7 +159,7 @@ class OneStepGenerator:
     def release_text_encoders(self) -> None:
         """Free the text encoders (1.6 of SDXL-Turbo's 6.9 GB); what is encoded stays."""
         self._pipe.text_encoder = None
-        if has_two(self._pipe):
+        if self.is_sdxl:
             self._pipe.text_encoder_2 = None
 
     @torch.inference_mode()
