@@ -1,6 +1,6 @@
 """How many images to make in one call of the model: found on real work, while it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from challenge.budget import Choice
 
@@ -16,14 +16,21 @@ class BatchSizer:
 
     A batch is kept shorter than ``longest_s``, since half of the last batch is lost on average when
     time ends. What a larger batch costs first (buffers, kernels chosen anew) is taken to be what it
-    cost at the size before.
+    cost at the size before. ``has_room`` tells, after a batch, whether twice as large a one fits
+    into the device's memory.
     """
 
-    def __init__(self, fixed: int | None, longest_s: float, first: int = FIRST_SIZE) -> None:
+    def __init__(
+        self,
+        fixed: int | None,
+        longest_s: float,
+        first: int = FIRST_SIZE,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.size = fixed or first
         self.settled = fixed is not None
         self.choices: list[Choice] = []
-        self._longest_s = longest_s
+        self._longest_s, self._has_room = longest_s, has_room
         self._seconds: list[float] = []
         self._best_size = self.size
         self._best_rate = 0.0
@@ -47,7 +54,8 @@ class BatchSizer:
         self._best_size, self._best_rate = size, size / fastest_s
         choice = Choice(f"batch of {2 * size}", gain, first_s - fastest_s, left_s)
         self.choices.append(choice)
-        if 2 * size > LARGEST_SIZE or 2 * fastest_s > self._longest_s or not choice.pays:
+        is_long = 2 * size > LARGEST_SIZE or 2 * fastest_s > self._longest_s
+        if is_long or not choice.pays or not self._has_room():
             self._settle(size)
         else:
             self.size = 2 * size

@@ -24,6 +24,7 @@ from challenge.errors import GenerationError, first_line
 from challenge.generators.decoder_file import save_head
 from challenge.generators.decoder_fitting import HeadName, fit_decoder
 from challenge.generators.decoders import ThumbnailDecoder
+from challenge.generators.device_memory import room_for_twice
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prepared import embeddings_owner, prepared_file
 from challenge.prompts import PromptBook
@@ -154,7 +155,7 @@ def _keep_compiled(
     import_s = -clock()
     import_compiler()
     import_s += clock()
-    size = _best_size(settings, batch_s)
+    size = _best_size(settings, batch_s, room_for_twice(generator.device))
     file = CompileFactsFile(folder, generator, resolution)
     prompts = [firsts[number % len(firsts)] for number in range(size)]
     try:
@@ -183,10 +184,12 @@ def _keep_compiled(
     return Prepared(what, path, _bytes_in(file.code_folder), clock() - started_s, remark)
 
 
-def _best_size(settings: PrepareSettings, batch_s: Callable[[int], float]) -> int:
+def _best_size(
+    settings: PrepareSettings, batch_s: Callable[[int], float], has_room: Callable[[], bool]
+) -> int:
     """The batch size that a run would settle on."""
     fixed = None if settings.batch_size == "auto" else settings.batch_size
-    sizer = BatchSizer(fixed, LONGEST_BATCH_SHARE * LIMIT_S)
+    sizer = BatchSizer(fixed, LONGEST_BATCH_SHARE * LIMIT_S, has_room=has_room)
     while not sizer.settled:
         try:
             sizer.observe(sizer.size, batch_s(sizer.size), LIMIT_S)

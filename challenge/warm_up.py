@@ -19,6 +19,8 @@ from challenge.decoder_choice import choose_decoders
 from challenge.events import Notice, PhaseStarted, TrialBatch, TrialFile
 from challenge.file_plan import FilePlan
 from challenge.generators.base import ImageGenerator
+from challenge.generators.device_memory import room_for_twice
+from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.packing import Packer
 from challenge.prepared import use_stored_embeddings
 from challenge.prompt_pools import encode_pools
@@ -53,6 +55,9 @@ def prepare(
     _begin(parts, "encode")
     books = encode_pools(settings, books, generator, parts)
     generator.release_text_encoders()
+    if isinstance(generator, OneStepGenerator):
+        parts.timer.begin("load")
+        generator.unet  # noqa: B018  # only now: a small card has no room for all parts at a time
     _begin(parts, "fit")
     choices = choose_decoders(settings, books, generator, parts)
     _begin(parts, "warm_up")
@@ -97,7 +102,8 @@ def _first_batch_costs(
     longest_s = LONGEST_BATCH_SHARE * settings.limit_s
     fixed = _fixed_batch_size(settings, seconds)
     fixed = fixed or kept_batch_size(settings, spec, generator, parts, longest_s)
-    return cost, BatchSizer(fixed, longest_s, first=_first_size(parts, spec))
+    first, has_room = _first_size(parts, spec), room_for_twice(parts.device)
+    return cost, BatchSizer(fixed, longest_s, first, has_room)
 
 
 def _first_size(parts: RunParts, spec: DatasetSpec) -> int:

@@ -24,6 +24,16 @@ def test_the_batch_stays_shorter_than_the_longest_allowed() -> None:
     assert sizer.size == 8
 
 
+def test_a_batch_that_would_not_fit_into_memory_is_not_tried() -> None:
+    sizes: list[int] = []
+    sizer = BatchSizer(None, longest_s=100.0, has_room=lambda: sizer.size < 32)
+    while not sizer.settled:
+        sizes.append(sizer.size)
+        sizer.observe(sizer.size, 1.0, left_s=1000.0)
+    assert sizes == [8, 8, 16, 16, 32, 32]
+    assert sizer.size == 32
+
+
 def test_a_batch_size_that_was_given_is_kept() -> None:
     sizer = BatchSizer(12, longest_s=0.1)
     sizer.observe(12, 100.0, left_s=1000.0)

@@ -2,9 +2,10 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 from pipelines import IMAGE_SIZE, PROMPTS, one_step_generator, small_pipeline
-from torch import nn
+from torch import Tensor, nn
 
 from challenge.errors import WeightsError
+from challenge.generators import decoders
 from challenge.generators.decoders import (
     ThumbnailDecoder,
     ThumbnailHead,
@@ -112,3 +113,23 @@ def test_a_float16_vae_that_overflows_works_in_bfloat16() -> None:
     vae = small_pipeline().vae.to(torch.float16)
     assert VaeDecoder(vae).decode(torch.randn(1, 4, 8, 8)).dtype == torch.float32
     assert vae.dtype == torch.bfloat16
+
+
+def test_a_vae_decodes_few_large_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    vae, latents = small_pipeline().vae, torch.randn(5, 4, 8, 8)
+    whole = VaeDecoder(vae).decode(latents)
+    sizes, decode = list[int](), vae.decode
+
+    def noting(some: Tensor, **options: object) -> tuple[Tensor, ...]:
+        sizes.append(len(some))
+        made: tuple[Tensor, ...] = decode(some, **options)
+        return made
+
+    monkeypatch.setattr(vae, "decode", noting)
+    monkeypatch.setattr(decoders, "MOST_PIXELS", 2 * 32 * 32 + 31)
+    torch.testing.assert_close(VaeDecoder(vae).decode(latents), whole)
+    assert sizes == [2, 2, 1]
+    sizes.clear()
+    monkeypatch.setattr(decoders, "MOST_PIXELS", 1)
+    VaeDecoder(vae).decode(latents)
+    assert sizes == [1] * 5

@@ -74,6 +74,7 @@ def load(model: str | Path, dtype: torch.dtype = torch.float32) -> OneStepGenera
     generator = load_generator(str(model), device=torch.device("cpu"), dtype=dtype)
     generator.encode_prompts(["a test"])
     assert generator.vae_decoder.name == "vae"
+    assert generator.unet is not None
     return generator
 
 

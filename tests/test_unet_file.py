@@ -219,7 +219,7 @@ def test_a_file_that_is_no_unet_is_told_in_one_line(
     (tmp_path / name).write_bytes(data)
     options = ModelOptions(unet=str(tmp_path / name))
     with pytest.raises(WeightsError, match=message) as caught:
-        load_generator(str(base), device=CPU, dtype=torch.float32, options=options)
+        load_generator(str(base), device=CPU, dtype=torch.float32, options=options).unet  # noqa: B018
     assert "\n" not in str(caught.value)
 
 

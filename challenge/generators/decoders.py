@@ -48,6 +48,11 @@ class Decoder(ABC):
         """Pictures: float32 in [0, 1], on the latents' device."""
 
 
+# In one call of a VAE: two images of SDXL-Turbo, which take 0.75 GiB beside the weights (computed,
+# tests/measure_memory.py), so that the UNet's batch is not what a small card has room for here.
+MOST_PIXELS = 2 * 512 * 512
+
+
 class VaeDecoder(Decoder):
     """The model's own decoder.
 
@@ -72,10 +77,18 @@ class VaeDecoder(Decoder):
 
     @torch.inference_mode()
     def decode(self, latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 S S"]:
-        """The full image; float32 even where the VAE works in half precision."""
+        """The full image; float32 even where the VAE works in half precision.
+
+        A few at a time, as many as ``MOST_PIXELS`` allow.
+        """
         latents = unscale_latents(latents.float(), self._vae.config).to(self._vae.dtype)
-        (images,) = self._vae.decode(latents, return_dict=False)
-        return torch.clamp(images.float() * 0.5 + 0.5, 0, 1)
+        at_a_time = max(1, MOST_PIXELS // self.image_size(latents.shape[-1]) ** 2)
+        pictures = [
+            self._vae.decode(some, return_dict=False)[0].float()
+            for some in torch.split(latents, at_a_time)
+        ]
+        images = pictures[0] if len(pictures) == 1 else torch.cat(pictures)
+        return torch.clamp(images * 0.5 + 0.5, 0, 1)
 
 
 class TinyVaeDecoder(Decoder):

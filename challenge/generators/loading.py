@@ -20,6 +20,8 @@ from challenge.generators.images import RealImages, load_real_images
 from challenge.generators.parts import (
     MISFITS,
     FolderParts,
+    Parts,
+    PipelineParts,
     check_complete,
     quiet_libraries,
 )
@@ -82,7 +84,7 @@ def load_generator(
         from challenge.generators.pipelines import load_pipeline
 
         with quiet_libraries():
-            parts = load_pipeline(weights, dtype).to(device)
+            parts: Parts = PipelineParts(load_pipeline(weights, dtype), device)
     else:
         parts = FolderParts(weights, device, dtype)
     return OneStepGenerator(parts, describe(parts, model, weights), weights.options.timestep)
@@ -139,7 +141,7 @@ def describe(parts: Any, model: str, weights: Weights) -> GeneratorDescription:
         model=model,
         source=_source(weights),
         revision=_revision(weights),
-        dtype=str(parts.unet.dtype).removeprefix("torch."),
+        dtype=str(parts.dtype).removeprefix("torch."),
         device=str(parts.device),
         note=late_start_note(parts),
         fingerprint=weights.fingerprint,

@@ -6,7 +6,8 @@ can stand for the other. What the libraries would make up is a ``WeightsError`` 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -39,19 +40,18 @@ MISFITS = (
 )
 
 
-class FolderParts:
-    """The parts of the pipeline in a folder; only configs are read at once.
+class Parts(ABC):
+    """Networks that come to the device one by one, when they are first asked for.
 
-    ``text_encoder`` and ``text_encoder_2`` may be set to None, to free them.
+    ``text_encoder`` and ``text_encoder_2`` may be set to None, to free them: a device that holds
+    them or the UNet, but not both at a time, is large enough.
     """
 
-    def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
-        self._weights = weights
-        with quiet_libraries(), explaining_misfits(weights):
-            self.scheduler = noise_scheduler(weights)
-            vae_config = (weights.path / "vae" / "config.json").read_text("utf-8")
-            self.vae_config: dict[str, Any] = json.loads(vae_config)
+    device: torch.device
+    dtype: torch.dtype
+    scheduler: Any
+    unet_config: Mapping[str, Any]
+    vae_config: Mapping[str, Any]
 
     @cached_property
     def unet(self) -> Any:
@@ -72,6 +72,39 @@ class FolderParts:
     def text_encoder_2(self) -> Any:
         """The second text encoder."""
         return self._network("text_encoder_2")
+
+    @abstractmethod
+    def _network(self, name: str) -> torch.nn.Module:
+        """One network on the device."""
+
+
+class PipelineParts(Parts):
+    """The parts of a pipeline that was loaded whole, on the CPU; it must not be used any more."""
+
+    def __init__(self, pipe: Any, device: torch.device) -> None:
+        self.device, self.dtype = device, pipe.unet.dtype
+        self.scheduler = pipe.scheduler
+        self.tokenizer, self.tokenizer_2 = pipe.tokenizer, pipe.tokenizer_2
+        self.unet_config, self.vae_config = pipe.unet.config, pipe.vae.config
+        self._on_the_cpu = {name: getattr(pipe, name) for name in NETWORKS}
+
+    def _network(self, name: str) -> torch.nn.Module:
+        network: torch.nn.Module = self._on_the_cpu.pop(name).to(self.device)
+        return network
+
+
+class FolderParts(Parts):
+    """The parts of the pipeline in a folder; only configs are read at once."""
+
+    def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self._weights = weights
+        with quiet_libraries(), explaining_misfits(weights):
+            self.scheduler = noise_scheduler(weights)
+            self.unet_config, self.vae_config = (
+                json.loads((weights.path / name / "config.json").read_text("utf-8"))
+                for name in ("unet", "vae")
+            )
 
     @cached_property
     def tokenizer(self) -> Any:

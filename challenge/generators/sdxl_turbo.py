@@ -44,10 +44,11 @@ class OneStepGenerator:
     def __init__(
         self, pipe: Any, description: GeneratorDescription, timestep: int | None = None
     ) -> None:
-        check_unet(pipe.unet.config)
+        self._unet_config = getattr(pipe, "unet_config", None) or pipe.unet.config
+        check_unet(self._unet_config)
         self._pipe = pipe
         self.device: torch.device = pipe.device
-        self.dtype: torch.dtype = pipe.unet.dtype
+        self.dtype: torch.dtype = pipe.dtype
         self._one_step = step = (
             only_step(pipe.scheduler, self.device)
             if timestep is None
@@ -59,8 +60,6 @@ class OneStepGenerator:
         self.embeddings = PromptEmbeddings(self.device)
         self._size_ids: dict[int, Tensor] = {}
         self._rng = torch.Generator("cpu")
-        if self.device.type == "cuda":  # the layout that tensor cores read
-            pipe.unet.to(memory_format=torch.channels_last)
         self.vae_factor = vae_factor(getattr(pipe, "vae_config", None) or pipe.vae.config)
         self.num_inference_steps = 1
         self._ways: dict[int, _Way] = {}
@@ -74,26 +73,28 @@ class OneStepGenerator:
         """The model's own decoder, loaded when it is first needed."""
         return VaeDecoder(self._pipe.vae)
 
-    @property
+    @cached_property
     def unet(self) -> torch.nn.Module:
-        """The network of the one call, for who measures it."""
+        """The network of the one call, loaded when it is first needed."""
         unet: torch.nn.Module = self._pipe.unet
+        if self.device.type == "cuda":  # the layout that tensor cores read
+            unet.to(memory_format=torch.channels_last)
         return unet
 
     @property
     def is_sdxl(self) -> bool:
         """Whether it is of SDXL's kind, else of Stable Diffusion's."""
-        return self._pipe.unet.config.addition_embed_type is not None
+        return self._unet_config.get("addition_embed_type") is not None
 
     @property
     def latent_channels(self) -> int:
         """Channels of the latents."""
-        channels: int = self._pipe.unet.config.in_channels
+        channels: int = self._unet_config.get("in_channels", 4)
         return channels
 
     def resolution(self, target_size: int) -> int:
         """The size that the model was made for (SDXL-Turbo: 512), or the target's if larger."""
-        own_size: int = self._pipe.unet.config.sample_size * self.vae_factor
+        own_size: int = self._unet_config["sample_size"] * self.vae_factor
         return max(own_size, target_size)
 
     def image_size(self, target_size: int) -> int:
@@ -161,6 +162,8 @@ class OneStepGenerator:
         self._pipe.text_encoder = None
         if self.is_sdxl:
             self._pipe.text_encoder_2 = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # else their memory is no room for larger tensors
 
     @torch.inference_mode()
     def generate(
@@ -226,7 +229,7 @@ class OneStepGenerator:
         conditioning = self._size_conditioning(pooled, latents.shape[-1] * self.vae_factor)
         output: Tensor
         with self._stance():
-            (output,) = self._pipe.unet(
+            (output,) = self.unet(
                 latents,
                 timestep,
                 encoder_hidden_states=hidden,
@@ -269,7 +272,7 @@ def check_unet(config: Mapping[str, object]) -> None:
     """Refuse, with a ``WeightsError``, a UNet that wants other conditioning than these models'."""
     expected = {"addition_embed_type": ("text_time", None), "time_cond_proj_dim": (None,)}
     for key, values in expected.items():
-        if config[key] not in values:
+        if config.get(key) not in values:
             raise WeightsError(
                 f"the model's UNet has {key} {config[key]!r}; "
                 f"expected {' or '.join(repr(value) for value in values)}"
