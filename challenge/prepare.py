@@ -25,6 +25,7 @@ from challenge.generators.decoder_file import save_head
 from challenge.generators.decoder_fitting import HeadName, fit_decoder
 from challenge.generators.decoders import ThumbnailDecoder
 from challenge.generators.device_memory import room_for_twice
+from challenge.generators.embeddings_file import write_embeddings
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prepared import embeddings_owner, prepared_file
 from challenge.prompts import PromptBook
@@ -86,10 +87,10 @@ def _keep_embeddings(
 ) -> Prepared:
     started_s = clock()
     prompts = list(dict.fromkeys(book.all_prompts()))
-    generator.encode_prompts(prompts)
     owner = embeddings_owner(generator, spec.name)
     path = prepared_file(folder, "embeddings", owner)
-    generator.embeddings.save(path, prompts, owner)
+    write_embeddings(path, prompts, owner, generator.encoded(prompts))
+    generator.embeddings.load(path, owner)
     what = f"embeddings of {spec.title}"
     seconds = clock() - started_s
     return Prepared(what, path, path.stat().st_size, seconds, f"{len(prompts):,} prompts")

@@ -56,6 +56,7 @@ def prepare(
     books = encode_pools(settings, books, generator, parts)
     generator.release_text_encoders()
     if isinstance(generator, OneStepGenerator):
+        parts.notes["embeddings"] = generator.embeddings.placement()
         parts.timer.begin("load")
         generator.unet  # noqa: B018  # only now: a small card has no room for all parts at a time
     _begin(parts, "fit")

@@ -15,6 +15,7 @@ from pipelines import small_pipeline
 from torch import nn
 
 from challenge.dataset_run import RunParts
+from challenge.generators.embeddings_file import write_embeddings
 from challenge.generators.loading import load_generator, open_generator
 from challenge.generators.parts import FolderParts, Parts, PipelineParts
 from challenge.prepared import embeddings_owner, prepared_file
@@ -103,9 +104,9 @@ def test_with_stored_embeddings_no_text_encoder_is_loaded(
 ) -> None:
     generator = load_generator(str(folder), device=CPU, dtype=torch.float32)
     prompts = list(dict.fromkeys(BOOK.all_prompts()))
-    generator.encode_prompts(prompts)
     owner = embeddings_owner(generator, "cifar100")
-    generator.embeddings.save(prepared_file(tmp_path / "kept", "embeddings", owner), prompts, owner)
+    path = prepared_file(tmp_path / "kept", "embeddings", owner)
+    write_embeddings(path, prompts, owner, generator.encoded(prompts))
     loaded = Loaded(monkeypatch)
     make_ready(folder, replace(parts, prepared_dir=tmp_path / "kept"))
     assert loaded.order == ["unet", "vae"]

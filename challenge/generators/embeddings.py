@@ -1,34 +1,58 @@
-"""Prompts as the UNet reads them: encoded once, kept as one tensor a kind, gathered by index.
+"""Prompts as the UNet reads them: encoded once, kept in tables, gathered by index.
 
-A table that would take more than a fifth of a GPU's memory stays on the CPU, and each batch brings
-its own rows through pinned memory. ``prepare`` keeps tables on disk, one a prompt book; such a file
-is mapped into memory, so that a run reads the rows that it uses and no others.
+A table that would fill more than a fifth of a GPU's memory, with those before it, stays on the CPU,
+and each batch brings its own rows through pinned memory: no copy makes the CPU wait for the device.
+A file that ``prepare`` wrote is mapped into memory and never read as a whole, unless it goes to the
+device: a run reads the rows that it uses and no others.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from challenge.errors import WeightsError
-from challenge.transfer import to_device
+from challenge.generators.embeddings_file import Owner, open_embeddings
 
 DEVICE_SHARE = 0.2  # of a GPU's memory, at most, for embeddings
 
-Owner = Mapping[str, str | int]
+# hidden states [N, tokens, width], then pooled prompts [N, width] if there are any
+Kinds = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of prompts that were added together; ``first`` is the number of the first of them."""
+
+    first: int
+    kinds: Kinds
+    streamed: bool  # its rows go to the device batch by batch
+    mapped: bool = False  # it is in a file, and nothing of it need be in memory
+
+    def __len__(self) -> int:
+        return len(self.kinds[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all rows."""
+        return sum(kind.nbytes for kind in self.kinds)
 
 
 class PromptEmbeddings:
-    """The table of one model; ``pooled`` only where its UNet reads a pooled prompt as well."""
+    """The tables of one model; pooled prompts only where its UNet reads such as well.
 
-    def __init__(self, device: torch.device) -> None:
+    ``room_bytes`` is what they may fill of the device; default: ``DEVICE_SHARE`` of a GPU's memory,
+    and no bound on a CPU, where nothing is moved.
+    """
+
+    def __init__(self, device: torch.device, room_bytes: int | None = None) -> None:
         self._device = device
+        self._room_bytes = _device_room(device) if room_bytes is None else room_bytes
         self._rows: dict[str, int] = {}
-        self._kinds: tuple[Tensor, ...] = ()
+        self._tables: list[Table] = []
 
     def __contains__(self, prompt: object) -> bool:
         return prompt in self._rows
@@ -36,23 +60,77 @@ class PromptEmbeddings:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, prompts: Sequence[str], kinds: Sequence[Tensor]) -> None:
-        """Add new prompts: tensors with a row for each, hidden states first, then pooled if any."""
-        kinds = tuple(kinds)
-        if self._kinds:
-            pairs = zip(self._kinds, kinds, strict=True)
-            kinds = tuple(torch.cat([old, new.to(old.device)]) for old, new in pairs)
-        first = len(self._rows)
-        self._rows.update((prompt, first + i) for i, prompt in enumerate(prompts))
-        home = self._home(kinds)
-        self._kinds = tuple(kind.to(home) for kind in kinds)
+    def placement(self) -> dict[str, object]:
+        """For records: how many prompts, and how many bytes of them are where."""
+        return {
+            "prompts": len(self),
+            "device_bytes": self._bytes_on_device(),
+            "streamed_bytes": sum(each.nbytes for each in self._tables if each.streamed),
+            "mapped_bytes": sum(each.nbytes for each in self._tables if each.mapped),
+        }
 
-    def _home(self, kinds: tuple[Tensor, ...]) -> torch.device:
-        """The device, unless the table takes too much of its memory."""
-        if self._device.type != "cuda":
-            return self._device
-        room = DEVICE_SHARE * torch.cuda.get_device_properties(self._device).total_memory
-        return self._device if sum(kind.nbytes for kind in kinds) <= room else torch.device("cpu")
+    def add(self, prompts: Sequence[str], batches: Iterable[Sequence[Tensor]]) -> None:
+        """Add new prompts, whose rows come batch by batch, each in order and in all its kinds.
+
+        No more than the table itself and one batch is held.
+        """
+        table: Kinds = ()
+        streamed, filled = False, 0
+        for batch in batches:
+            if not table:
+                streamed = not self._fits(len(prompts) * sum(kind[0].nbytes for kind in batch))
+                table = tuple(
+                    torch.empty(
+                        (len(prompts), *kind.shape[1:]),
+                        dtype=kind.dtype,
+                        device="cpu" if streamed else self._device,
+                    )
+                    for kind in batch
+                )
+            for kind, part in zip(table, batch, strict=True):
+                kind[filled : filled + len(part)].copy_(part)
+            filled += len(batch[0])
+        if filled != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts and rows for {filled}")
+        self._append(prompts, table, streamed=streamed)
+        self._merge()
+
+    def load(self, path: Path, owner: Owner) -> None:
+        """Add the prompts of a file that ``write_embeddings`` wrote.
+
+        Raises:
+            WeightsError: it is damaged, or of another model, dtype or prompt book.
+        """
+        prompts, kinds = open_embeddings(path, owner)
+        streamed = not self._fits(sum(kind.nbytes for kind in kinds))
+        mapped = streamed or self._device.type == "cpu"
+        if not mapped:
+            kinds = [kind.to(self._device) for kind in kinds]
+        self._append(prompts, tuple(kinds), streamed=streamed, mapped=mapped)
+
+    def _append(
+        self, prompts: Sequence[str], kinds: Kinds, *, streamed: bool, mapped: bool = False
+    ) -> None:
+        first = self._tables[-1].first + len(self._tables[-1]) if self._tables else 0
+        for row, prompt in enumerate(prompts, first):
+            self._rows.setdefault(prompt, row)
+        self._tables.append(Table(first, kinds, streamed, mapped))
+
+    def _merge(self) -> None:
+        """Join small tables to those before them, so that their number grows by the logarithm."""
+        while len(self._tables) > 1:
+            before, last = self._tables[-2:]
+            if before.mapped or before.streamed != last.streamed or len(before) > 2 * len(last):
+                return
+            kinds = tuple(torch.cat(pair) for pair in zip(before.kinds, last.kinds, strict=True))
+            self._tables[-2:] = [Table(before.first, kinds, before.streamed)]
+
+    def _fits(self, nbytes: int) -> bool:
+        """Whether so many bytes more may be on the device."""
+        return self._bytes_on_device() + nbytes <= self._room_bytes
+
+    def _bytes_on_device(self) -> int:
+        return sum(each.nbytes for each in self._tables if not each.streamed)
 
     def gather(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
         """Hidden states ``[B, tokens, width]``, and pooled prompts ``[B, width]`` if there are any.
@@ -63,54 +141,43 @@ class PromptEmbeddings:
         missing = [prompt for prompt in prompts if prompt not in self._rows]
         if missing:
             raise ValueError(f"{missing[0]!r} is not encoded; call encode_prompts before generate")
-        index = torch.tensor([self._rows[prompt] for prompt in prompts])
-        hidden, *pooled = (self._rows_of(kind, index) for kind in self._kinds)
+        hidden, *pooled = self._gather([self._rows[prompt] for prompt in prompts])
         return hidden, pooled[0] if pooled else None
 
-    def _rows_of(self, kind: Tensor, index: Tensor) -> Tensor:
+    def _gather(self, rows: Sequence[int]) -> Sequence[Tensor]:
+        """These rows on the device, from as many tables as they are in."""
+        firsts = [table.first for table in self._tables]
+        table_of = [bisect_right(firsts, row) - 1 for row in rows]
+        if len(set(table_of)) == 1:
+            return self._rows_of(self._tables[table_of[0]], rows)
+        order = sorted(range(len(rows)), key=table_of.__getitem__)
+        pieces = [
+            self._rows_of(self._tables[place], [rows[at] for at in group])
+            for place, group in groupby(order, table_of.__getitem__)
+        ]
+        together = tuple(torch.cat(kind) for kind in zip(*pieces, strict=True))
+        back = sorted(range(len(rows)), key=order.__getitem__)
+        return self._rows_of(Table(0, together, streamed=False), back)
+
+    def _rows_of(self, table: Table, rows: Sequence[int]) -> Sequence[Tensor]:
         """These rows on the device; no copy makes the CPU wait for it."""
-        if kind.device == self._device:
-            return kind.index_select(0, to_device(index, self._device))
-        rows = torch.empty((len(index), *kind.shape[1:]), dtype=kind.dtype, pin_memory=True)
-        torch.index_select(kind, 0, index, out=rows)
-        return rows.to(self._device, non_blocking=True)
+        index = torch.tensor([row - table.first for row in rows])
+        on_gpu = self._device.type == "cuda"
+        if not table.streamed:
+            if on_gpu:
+                index = index.pin_memory().to(self._device, non_blocking=True)
+            return [kind.index_select(0, index) for kind in table.kinds]
+        found = []
+        for kind in table.kinds:
+            shape = (len(index), *kind.shape[1:])
+            part = torch.empty(shape, dtype=kind.dtype, pin_memory=on_gpu)
+            torch.index_select(kind, 0, index, out=part)
+            found.append(part.to(self._device, non_blocking=True))
+        return found
 
-    def save(self, path: Path, prompts: Sequence[str], owner: Owner) -> None:
-        """Write the rows of these prompts, replacing an older file in one step.
 
-        ``OSError`` when that cannot be.
-        """
-        index = torch.tensor([self._rows[prompt] for prompt in prompts])
-        names = ("hidden", "pooled")
-        tensors = {
-            name: kind.index_select(0, index.to(kind.device)).cpu().contiguous()
-            for name, kind in zip(names, self._kinds, strict=False)
-        }
-        metadata = {"owner": json.dumps(dict(owner)), "prompts": json.dumps(list(prompts))}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        save_file(tensors, partial, metadata=metadata)
-        partial.replace(path)
-
-    def load(self, path: Path, owner: Owner) -> None:
-        """Add the prompts of a file that ``save`` wrote.
-
-        Raises:
-            WeightsError: it is damaged, or of another model, dtype or prompt book.
-        """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                found = json.loads(metadata["owner"])
-                prompts: list[str] = json.loads(metadata["prompts"])
-                names = [name for name in ("hidden", "pooled") if name in file.keys()]  # noqa: SIM118
-                kinds = [file.get_tensor(name) for name in names]
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{path} is damaged ({reason})") from error
-        if found != dict(owner) or not kinds or {len(kind) for kind in kinds} != {len(prompts)}:
-            raise WeightsError(f"{path} was made for another model, dtype or prompt book")
-        new = [number for number, prompt in enumerate(prompts) if prompt not in self._rows]
-        if len(new) < len(prompts):
-            kinds = [kind[torch.tensor(new, dtype=torch.long)] for kind in kinds]
-        self.add([prompts[number] for number in new], kinds)
+def _device_room(device: torch.device) -> int:
+    """Bytes of the device that embeddings may fill."""
+    if device.type != "cuda":
+        return 2**62
+    return int(DEVICE_SHARE * torch.cuda.get_device_properties(device).total_memory)

@@ -12,7 +12,7 @@ tests/test_sdxl_turbo.py proves it ``torch.equal`` to diffusers 0.42's StableDif
 (``num_inference_steps=1, guidance_scale=0.0``, one rng an image) in float32 at the same batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -151,11 +151,14 @@ class OneStepGenerator:
     def encode_prompts(self, prompts: Sequence[str]) -> None:
         """Encode those of ``prompts`` that are not encoded yet."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.embeddings]
-        if not new:
-            return
+        if new:
+            self.embeddings.add(new, self.encoded(new))
+
+    def encoded(self, prompts: Sequence[str]) -> Iterator[list[Tensor]]:
+        """Hidden states, and pooled prompts for SDXL, batch by batch; nothing is kept."""
         if self._pipe.text_encoder is None:
-            raise ValueError(f"the text encoders were released before {new[0]!r} was encoded")
-        self.embeddings.add(new, encode(self._pipe, new))
+            raise ValueError(f"the text encoders were released before {prompts[0]!r} was encoded")
+        return encode(self._pipe, prompts)
 
     def release_text_encoders(self) -> None:
         """Free the text encoders (1.6 of SDXL-Turbo's 6.9 GB); what is encoded stays."""

@@ -5,7 +5,7 @@ pipeline_stable_diffusion.py). SDXL reads the last but one layer of both encoder
 the pooled output of the second; SD-Turbo the last layer, normalised, of its only one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,18 +17,18 @@ ENCODE_BATCH = 32
 
 
 @torch.inference_mode()
-def encode(pipe: Any, prompts: Sequence[str]) -> list[Tensor]:
+def encode(pipe: Any, prompts: Sequence[str]) -> Iterator[list[Tensor]]:
     """Hidden states of the prompts, and for SDXL the pooled ones as well; a row for each prompt.
+
+    They come in batches, so that a large pool is never in memory as a whole.
 
     Raises:
         PromptError: a prompt is longer than the model reads.
     """
-    batches = []
     for first in range(0, len(prompts), ENCODE_BATCH):
         chunk = list(prompts[first : first + ENCODE_BATCH])
         check_lengths(pipe, chunk)
-        batches.append(_encode_two(pipe, chunk) if has_two(pipe) else _encode_one(pipe, chunk))
-    return [torch.cat(kind) for kind in zip(*batches, strict=True)]
+        yield _encode_two(pipe, chunk) if has_two(pipe) else _encode_one(pipe, chunk)
 
 
 def has_two(pipe: Any) -> bool:
