@@ -81,6 +81,7 @@ def calibration_key(
         "augment": settings.augment,
         "decoder": settings.decoder,
         "compile": settings.compile,
+        "quantize": settings.quantize,
         "num_inference_steps": settings.num_inference_steps,
         "framing": f"{settings.framing} {settings.views} {settings.match_colour}",
         "batch_size": settings.batch_size,

@@ -59,6 +59,7 @@ class CompileFactsFile:
         self.owner: dict[str, str | int] = {
             "weights": description.fingerprint or description.source,
             "dtype": description.dtype,
+            "quantize": description.quantize,
             "device": device_title(generator.device),
             "torch": torch.__version__,
             "resolution": resolution,

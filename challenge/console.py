@@ -48,6 +48,7 @@ PHASE_TITLES = {
     "encode": "encoding the prompts",
     "fit": "choosing the decoder",
     "warm_up": "warming up and measuring",
+    "quantize": "quantizing the UNet",
     "compile": "compiling the UNet's blocks",
 }
 LOG_WIDTH = 140  # columns where stdout is no terminal

@@ -29,6 +29,7 @@ from challenge.generators.embeddings_file import write_embeddings
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prepared import embeddings_owner, prepared_file
 from challenge.prompts import PromptBook
+from challenge.quantizing import quantize_for
 from challenge.seeds import derive_seed
 from challenge.settings import PrepareSettings
 from challenge.spec import LIMIT_S, DatasetSpec
@@ -69,6 +70,11 @@ def prepare(
     if settings.decoder != "vae":
         for group in groups_of(books, generator):
             made.append(_keep_decoder(settings, group, generator, folder, clock))
+    if settings.quantize != "none":
+        started_s = clock()  # nothing is kept of it: what follows is measured with it
+        damage = quantize_for(books, generator, settings.quantize, run_seed=0)
+        seconds = clock() - started_s
+        made.append(Prepared("linear layers quantized", None, 0, seconds, str(damage)))
     if settings.compile:
         for spec, book in books.items():
             resolution = generator.resolution(spec.image_size)

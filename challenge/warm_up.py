@@ -6,6 +6,7 @@ augmentation, writer and disk.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import torch
 from jaxtyping import UInt8
@@ -25,6 +26,7 @@ from challenge.packing import Packer
 from challenge.prepared import use_stored_embeddings
 from challenge.prompt_pools import encode_pools
 from challenge.prompts import PromptBook
+from challenge.quantizing import quantize_for
 from challenge.rounds import ImageRequest
 from challenge.scheduler import Costs
 from challenge.settings import GenerateSettings
@@ -61,6 +63,12 @@ def prepare(
         generator.unet  # noqa: B018  # only now: a small card has no room for all parts at a time
     _begin(parts, "fit")
     choices = choose_decoders(settings, books, generator, parts)
+    if settings.quantize != "none":
+        _begin(parts, "quantize")
+        assert isinstance(generator, OneStepGenerator)  # settings refuse it for real images
+        damage = quantize_for(books, generator, settings.quantize, settings.seed)
+        parts.notes["quantize"] = asdict(damage)
+        parts.emit(Notice(str(damage)))
     _begin(parts, "warm_up")
     by_size: dict[int, tuple[BatchCost, BatchSizer]] = {}
     costs = {}

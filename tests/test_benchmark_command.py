@@ -146,3 +146,26 @@ def test_all_gpus_without_one_is_told(run_cli: CliRunner) -> None:
     code, _, errors = run_cli("benchmark", "--model", "tiny", "--all-gpus")
     assert code == 2
     assert "torch sees no GPU" in errors
+
+
+def test_a_quantized_unet_is_a_row_and_its_damage_is_told(run_cli: CliRunner) -> None:
+    pytest.importorskip("torchao")
+    flags = ("--quantize", "none", "int8-weights", "--batch-sizes", "2")
+    code, output, errors = run_cli(
+        "benchmark", "--model", "tiny", "--seconds-per-row", "0.01", *flags, "--json"
+    )
+    assert code == 0, errors
+    document = json.loads(output.splitlines()[-1])
+    assert [row["quantize"] for row in document["rows"]] == ["none", "int8-weights"]
+    damage = document["damages"]["int8-weights, float32"]
+    assert damage["layers"] == 12
+    assert 0 < damage["latents_error"] < 0.001
+    assert damage["psnr_db"]["32"] > 60
+
+
+def test_what_the_device_cannot_quantize_is_refused_at_once(run_cli: CliRunner) -> None:
+    code, _, errors = run_cli(
+        "benchmark", "--model", "tiny", "--quantize", "fp8", "--device", "cpu"
+    )
+    assert code == 2
+    assert "--quantize fp8 needs a GPU of compute capability 8.9" in errors

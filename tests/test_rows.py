@@ -30,6 +30,13 @@ def test_compiling_costs_what_the_first_call_took_above_a_later_one() -> None:
     assert row.variant == compiled
 
 
+def test_a_row_knows_how_its_unet_was_quantized_also_when_it_failed() -> None:
+    quantized = Variant("float16", 512, "linear", compile=True, quantize="fp8")
+    row = measured_row("ours", 8, quantized, CEILING, Timing(40.0, [2.0, 2.0, 2.0]))
+    assert row.variant == failed_row("ours", 8, quantized, "no").variant == quantized
+    assert quantized.title == "float16, 512 px, linear, fp8, compiled"
+
+
 def test_what_was_not_measured_is_none_and_not_zero() -> None:
     row = measured_row("ours", 8, VARIANT, CEILING, Timing(1.0, [2.0, 2.0, 2.0]))
     assert (row.power_w, row.images_per_joule, row.peak_gib, row.load_s) == (None,) * 4

@@ -19,11 +19,14 @@ from challenge.budget import Clock
 from challenge.environment import describe_machine, device_title, resolve_dtype
 from challenge.errors import GenerationError, WeightsError
 from challenge.generators.compiled_blocks import compile_blocks
+from challenge.generators.quantized import quantize
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.records import SCHEMA_VERSION
-from challenge.settings import BenchmarkSettings
+from challenge.settings import BenchmarkSettings, QuantizeName
 from challenge.spec import DATASETS
+
+DAMAGED_IMAGES = 8  # made with and without a quantized UNet
 
 Say = Callable[[str], None]
 
@@ -50,7 +53,8 @@ class Measurement:
     book: PromptBook
     rows: list[BenchmarkRow] = field(default_factory=list)
     ceilings_tflops: dict[str, float] = field(default_factory=dict)
-    _held: tuple[tuple[torch.dtype, bool], OneStepGenerator, float] | None = None
+    damages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _held: tuple[tuple[torch.dtype, bool, QuantizeName], OneStepGenerator, float] | None = None
 
     @classmethod
     def of(
@@ -77,12 +81,15 @@ class Measurement:
             "numbers are too low; end them first"
         ]
 
-    def load(self, dtype: torch.dtype, *, compiled: bool = False) -> tuple[OneStepGenerator, float]:
+    def load(
+        self, dtype: torch.dtype, *, compiled: bool = False, quantized: QuantizeName = "none"
+    ) -> tuple[OneStepGenerator, float]:
         """The generator with the prompts encoded, and the seconds of its loading.
 
         One is held at a time, for the next who wants it; a caller is not to keep it.
         """
-        if self._held is None or self._held[0] != (dtype, compiled):
+        key = (dtype, compiled, quantized)
+        if self._held is None or self._held[0] != key:
             self.release()
             generator, load_s = self.source.generator(dtype)
             self.start.loaded_s = self.start.loaded_s or self.clock()
@@ -92,11 +99,19 @@ class Measurement:
             if self.start.first_batch_s is None:
                 our_call(generator, self.bench.work, min(self.settings.batch_sizes))()
                 self.start.first_batch_s = self.clock()
+            if quantized != "none":
+                self._quantize(generator, quantized)
             if compiled:
                 compile_blocks(generator.unet)
-            self._held = (dtype, compiled), generator, load_s
+            self._held = key, generator, load_s
         _, generator, load_s = self._held
         return generator, load_s
+
+    def _quantize(self, generator: OneStepGenerator, name: QuantizeName) -> None:
+        """Quantize the UNet; what that did to a few images is a part of the document."""
+        prompts, seeds = self.bench.work.batch(DAMAGED_IMAGES)
+        damage = quantize(generator, name, prompts, seeds, [self.bench.work.target_size])
+        self.damages[f"{name}, {generator.description.dtype}"] = asdict(damage)
 
     def release(self) -> None:
         """Free the model and what it used of the GPU."""
@@ -120,10 +135,14 @@ class Measurement:
         dtypes = dict.fromkeys(resolve_dtype(name, device) for name in self.settings.dtypes)
         for dtype in dtypes:
             variants = self._variants(dtype)
-            for compiled in dict.fromkeys(self.settings.compile):
-                for variant in variants:
-                    one = replace(variant, compile=compiled == "on")
-                    self.sweep_one(one, self.settings.batch_sizes)
+            ways = itertools.product(
+                dict.fromkeys(self.settings.quantize),
+                dict.fromkeys(self.settings.compile),
+                variants,
+            )
+            for quantized, compiled, variant in ways:
+                one = replace(variant, compile=compiled == "on", quantize=quantized)
+                self.sweep_one(one, self.settings.batch_sizes)
         if all(row.error for row in self.rows):
             raise GenerationError(
                 f"no row could be measured, the first since: {self.rows[0].error}; free the "
@@ -145,7 +164,7 @@ class Measurement:
     def sweep_one(self, variant: Variant, batch_sizes: Sequence[int]) -> None:
         """Add the rows of one variant at each batch size; one that cannot be is a row."""
         dtype = resolve_dtype(variant.dtype, self.source.device)
-        generator, load_s = self.load(dtype, compiled=variant.compile)
+        generator, load_s = self.load(dtype, compiled=variant.compile, quantized=variant.quantize)
         try:
             use_decoder(generator, variant, self.bench.work.target_size)
         except (WeightsError, ValueError) as error:
@@ -165,9 +184,9 @@ class Measurement:
         Where that is not the model's own decoder, ours with its own is compared as well.
         """
         dtype = resolve_dtype(best.dtype, self.source.device)
-        generator, _ = self.load(dtype, compiled=best.compile)
+        generator, _ = self.load(dtype, compiled=best.compile, quantized=best.quantize)
         plain = Variant(best.dtype, best.resolution)
-        with_vae = replace(plain, compile=best.compile)
+        with_vae = replace(plain, compile=best.compile, quantize=best.quantize)
         ours = [self._our_way(generator, with_vae, size)]
         if best.variant != with_vae:
             ours.insert(0, self._our_way(generator, best.variant, size))
@@ -197,7 +216,7 @@ class Measurement:
     def profile(self, best: BenchmarkRow, folder: Path) -> LoopProfile:
         """Ten batches of a real run in ``folder``, made the fastest way."""
         dtype = resolve_dtype(best.dtype, self.source.device)
-        generator, _ = self.load(dtype, compiled=best.compile)
+        generator, _ = self.load(dtype, compiled=best.compile, quantized=best.quantize)
         decoder = use_decoder(generator, best.variant, self.bench.work.target_size)
         settings, device = self.settings, self.source.device
         loop = Loop(generator, decoder, best.variant, DATASETS[settings.dataset], self.book, device)
@@ -214,6 +233,7 @@ class Measurement:
             "best": asdict(best),
             **self.compare(best, best.batch_size),
             "ceiling_tflops": self.ceilings_tflops,
+            "damages": self.damages,
             "start_s": asdict(self.start),
             "settings": asdict(self.settings),
             "machine": describe_machine(self.source.device),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from challenge.benchmarks.timing import Timing
+from challenge.settings import QuantizeName
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,14 @@ class Variant:
     resolution: int
     decoder: str = "vae"
     compile: bool = False
+    quantize: QuantizeName = "none"
 
     @property
     def title(self) -> str:
         """In the words of a log."""
-        compiled = ", compiled" if self.compile else ""
-        return f"{self.dtype}, {self.resolution} px, {self.decoder}{compiled}"
+        more = f", {self.quantize}" if self.quantize != "none" else ""
+        more += ", compiled" if self.compile else ""
+        return f"{self.dtype}, {self.resolution} px, {self.decoder}{more}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class BenchmarkRow:
     resolution: int
     decoder: str = "vae"
     compile: bool = False
+    quantize: QuantizeName = "none"
     calls: int = 0
     warm_up_s: float | None = None
     images_per_s: float | None = None
@@ -60,7 +64,7 @@ class BenchmarkRow:
     @property
     def variant(self) -> Variant:
         """What was varied."""
-        return Variant(self.dtype, self.resolution, self.decoder, self.compile)
+        return Variant(self.dtype, self.resolution, self.decoder, self.compile, self.quantize)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def measured_row(
         resolution=variant.resolution,
         decoder=variant.decoder,
         compile=variant.compile,
+        quantize=variant.quantize,
         calls=len(rates),
         warm_up_s=timing.warm_up_s,
         images_per_s=median,
@@ -126,6 +131,7 @@ def failed_row(method: str, batch_size: int, variant: Variant, error: str) -> Be
         variant.resolution,
         variant.decoder,
         variant.compile,
+        variant.quantize,
         error=error,
     )
 

@@ -62,8 +62,11 @@ def _measurement(settings: BenchmarkSettings, clock: RunClock, view: RunView) ->
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch.profiler's own lines are no result
     from challenge.benchmarks.measure import Measurement
     from challenge.environment import device_title, resolve_device
+    from challenge.generators.quantized import check_quantize
 
     device = resolve_device(settings.device)
+    for name in settings.quantize:
+        check_quantize(name, device)
     say(f"device {device} ({device_title(device)})")
     measurement = Measurement.of(settings, device, clock, say)
     if note := measurement.bench.stopwatch.meter.note:

@@ -103,8 +103,9 @@ def show_gpus(document: Mapping[str, Any]) -> None:
 
 def row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """One row as text; what was not measured is left empty."""
+    quantized = row["quantize"] if row["quantize"] != "none" else ""
     way = "compiled" if row["compile"] else ""
-    method = " ".join(filter(None, (row["method"], way)))
+    method = " ".join(filter(None, (row["method"], quantized, way)))
     place = (method, row["dtype"], str(row["resolution"]), row["decoder"], str(row["batch_size"]))
     if row["error"]:
         return (*place, row["error"] if len(row["error"]) <= LONGEST_CELL else "no", *("",) * 7)
@@ -135,6 +136,11 @@ def summary(document: Mapping[str, Any]) -> list[str]:
         f"{_quartile(each, 0):.2f} and {_quartile(each, 2):.2f}), {each['cpu_ratio']:.2f} times in "
         "processor seconds"
         for each in document["speed_ups"]
+    ]
+    lines += [
+        f"{each['name']}: {each['latents_error']:.2%} off in the latents, PSNR of the thumbnails "
+        f"{', '.join(f'{psnr:.1f} dB' for psnr in each['psnr_db'].values())}"
+        for each in document.get("damages", {}).values()
     ]
     speeds = ", ".join(
         f"{tflops:.3g} TFLOP/s in {dtype}" for dtype, tflops in document["ceiling_tflops"].items()

@@ -40,10 +40,12 @@ def prepare_command(settings: PrepareSettings) -> int:
     if settings.model != "tiny":
         commits = _fetch(settings, folder)
     from challenge.generators.loading import load_generator
+    from challenge.generators.quantized import check_quantize
     from challenge.prepare import prepare
 
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
+    check_quantize(settings.quantize, device)
     show_note(f"device {device} ({device_title(device)}), {str(dtype).removeprefix('torch.')}")
     generator = load_generator(
         settings.model,

@@ -111,11 +111,13 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
     session.timer.begin("import")
     from challenge.dataset_run import RunParts
     from challenge.generators.loading import open_generator
+    from challenge.generators.quantized import check_quantize
     from challenge.run_state import RunState
 
     settings = session.settings
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
+    check_quantize(settings.quantize, device)
     dtype_name = str(dtype).removeprefix("torch.")
     session.emit(Notice(f"device {device} ({device_title(device)}), {dtype_name}"))
 

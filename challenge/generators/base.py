@@ -22,6 +22,7 @@ class GeneratorDescription:
     revision: str | None  # commit of the hub snapshot with the UNet
     dtype: str  # of the UNet, such as "float16"
     device: str
+    quantize: str = "none"  # its linear layers
     decoder: str = "vae"
     note: str | None = None  # what the user must be told, in plain words
     fingerprint: str | None = None  # of the weights; what is kept of a model is kept under it

@@ -10,6 +10,7 @@ from challenge.settings.choices import (
     DtypeName,
     OffOn,
     PresetName,
+    QuantizeName,
     WeightsName,
     require_count,
 )
@@ -41,6 +42,10 @@ class BenchmarkSettings:
     """vae (the model's own), taesdxl, linear, thumbnail; all but vae with random weights."""
     compile: tuple[OffOn, ...] = ("off",)
     """off, on or both: the UNet's repeated blocks compiled; the seconds are in the first call."""
+    quantize: tuple[QuantizeName, ...] = ("none",)
+    """none, fp8, fp8-weights, int8-weights: the UNet's linear layers in eight bits, as for
+    generate; with random weights the speed means something, the damage does not.
+    """
     dtypes: tuple[DtypeName, ...] = ("auto",)
     """Number formats of the model; auto: float16 on a GPU, float32 on a CPU."""
     seconds_per_row: float = 3.0
@@ -78,6 +83,7 @@ class BenchmarkSettings:
             ("--decoders", self.decoders),
             ("--dtypes", self.dtypes),
             ("--compile", self.compile),
+            ("--quantize", self.quantize),
         ):
             if not values:
                 raise UsageError(f"{flag} is empty; give at least one value")

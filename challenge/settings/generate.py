@@ -18,6 +18,7 @@ from challenge.settings.choices import (
     LimitCovers,
     ModelOptions,
     PredictionType,
+    QuantizeName,
     RunPresetName,
     ShrinkChoice,
     StepCount,
@@ -133,6 +134,11 @@ class GenerateSettings:
     """Largest size of a submission file in GiB (2**30 bytes), post-augmented variants included."""
     dtype: DtypeName = "auto"
     """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
+    quantize: QuantizeName = "none"
+    """Linear layers of the UNet in eight bits, by torchao: fp8 (multiplied in eight bits; a GPU of
+    compute capability 8.9), fp8-weights or int8-weights (less memory, not faster). The damage is
+    told and stands in run.json.
+    """
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     seed: int = 0
@@ -165,6 +171,8 @@ class GenerateSettings:
             )
         if self.dry_run and self.resume is not None:
             raise UsageError("--dry-run tries a new run; leave --resume away, or --dry-run")
+        if self.quantize != "none" and self.model.startswith("images:"):
+            raise UsageError(f"--quantize: {self.model} has no UNet; leave --quantize away")
         if self.compile == "on" and self.model.startswith("images:"):
             raise UsageError(f"--compile on: {self.model} has no UNet; leave --compile away")
         if not self.max_file_gib > 0:
@@ -241,6 +249,8 @@ class PrepareSettings:
     """With --compile: the batch size; auto: found as a run finds it."""
     dtype: DtypeName = "auto"
     """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
+    quantize: QuantizeName = "none"
+    """As for generate; it tells the damage, and matters to --compile alone."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; the one that the run will have."""
     prompts_dir: Path | None = None
