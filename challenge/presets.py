@@ -55,3 +55,30 @@ PRESETS: dict[RunPresetName, Preset] = {
 def with_preset(settings: GenerateSettings) -> GenerateSettings:
     """The default settings as the preset of ``settings`` changes them: flags go on top of these."""
     return replace(GenerateSettings(), preset=settings.preset, **PRESETS[settings.preset].changes)
+
+
+def changes_of_preset(settings: GenerateSettings) -> dict[str, dict[str, Any]]:
+    """What flags have changed of the preset, by the setting's name: its value and the run's."""
+    preset = PRESETS[settings.preset].changes
+    found = {name: getattr(settings, name) for name in preset}
+    return {
+        name: {"preset": preset[name], "run": found[name]}
+        for name in preset
+        if found[name] != preset[name]
+    }
+
+
+def changed_preset_text(settings: GenerateSettings) -> str | None:
+    """A sentence that tells of them; None where the preset is what was run."""
+    changes = changes_of_preset(settings)
+    if not changes:
+        return None
+    flags = ", ".join(
+        f"--{name.replace('_', '-')} {_as_typed(values['run'])} (not {_as_typed(values['preset'])})"
+        for name, values in changes.items()
+    )
+    return f"preset {settings.preset} with {flags}: name it so beside its results"
+
+
+def _as_typed(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

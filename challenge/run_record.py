@@ -15,6 +15,7 @@ from challenge.dataset_run import RunParts
 from challenge.environment import describe_machine
 from challenge.images import contact_sheet
 from challenge.journal import Journal
+from challenge.presets import changes_of_preset
 from challenge.prompts import PromptBook
 from challenge.records import SCHEMA_VERSION, noting_errors, write_sidecar
 from challenge.run_state import DatasetResult
@@ -68,6 +69,7 @@ def run_record(
         "samples": str(sheet) if sheet.exists() else None,
         "notes": parts.notes,
         "settings": asdict(settings),
+        "preset_changes": changes_of_preset(settings),
         "clock": {"source": clock.source, "zero": clock.zero},
         "generator": asdict(result.generator) if result.generator else None,
         "prompts": {

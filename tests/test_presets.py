@@ -1,13 +1,21 @@
 """Whole-run presets: what BANKO did, faithfully, and flags beside a preset win over it."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import CliRunner
 
 from challenge import cli
 from challenge.commands.session import load_books
 from challenge.file_plan import plan_file
-from challenge.presets import PRESETS, with_preset
+from challenge.presets import (
+    PRESETS,
+    changed_preset_text,
+    changes_of_preset,
+    with_preset,
+)
 from challenge.settings import GenerateSettings, RunPresetName
 from challenge.spec import CIFAR100, TINYIMAGENET
 
@@ -75,3 +83,35 @@ def test_flags_beside_a_preset_win(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (given,) = seen
     assert (given.augment, given.seed, given.distinct) == ("flip", 7, (20, 10))
     assert given.preset == "banko"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_as_it_is_has_nothing_to_tell(preset: RunPresetName) -> None:
+    assert changes_of_preset(settings(preset)) == {}
+    assert changed_preset_text(replace(settings(preset), seed=7, limit_s=60.0)) is None
+
+
+def test_a_preset_that_flags_have_changed_is_not_called_by_its_name_alone() -> None:
+    changed = replace(settings("banko"), augment="none", distinct=(5,))
+    assert changes_of_preset(changed) == {
+        "augment": {"preset": "banko", "run": "none"},
+        "distinct": {"preset": (20, 10), "run": (5,)},
+    }
+    assert changed_preset_text(changed) == (
+        "preset banko with --distinct 5 (not 20 10), --augment none (not banko): "
+        "name it so beside its results"
+    )
+
+
+def test_a_run_tells_and_records_what_flags_changed_of_its_preset(
+    tmp_path: Path, run_cli: CliRunner
+) -> None:
+    out = tmp_path / "run"
+    line = ("generate", "--model", "tiny", "--dataset", "cifar100", "--preset", "banko")
+    flags = ("--augment", "none", "--distinct", "1", "--batch-size", "50", "--limit-s", "100")
+    code, _, errors = run_cli(*line, *flags, "--no-prepared", "--out", out)
+    assert code == 0, errors
+    assert "preset banko with --distinct 1 (not 20 10), --batch-size 50 (not 1)" in errors
+    record = json.loads((out / "run.json").read_text())
+    assert set(record["preset_changes"]) == {"augment", "distinct", "batch_size"}
+    assert record["preset_changes"]["augment"] == {"preset": "banko", "run": "none"}

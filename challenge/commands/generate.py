@@ -31,6 +31,7 @@ from challenge.guard.handle import guarding
 from challenge.plan import RunPlan, plan_vs_actual
 from challenge.plan_text import RESULT_HEADINGS, result_phases, result_rows
 from challenge.planner import Planner
+from challenge.presets import changed_preset_text
 from challenge.records import (
     SCHEMA_VERSION,
     EventLog,
@@ -117,6 +118,8 @@ def _logged_run(
             view.show(event)
 
         emit(_plan(settings, run_dir))
+        if text := changed_preset_text(settings):
+            emit(Notice(text, "warning"))
         session = Session(settings, run_dir, clock, timer, emit, stop, guard, spent_s)
         record = _timed_run(session, books)
     if log.failure:
