@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from challenge.errors import WeightsError
-from challenge.generators.weights import NETWORKS, SINGLE_FILE_PARTS, find_weights
+from challenge.generators.model_files import NETWORKS, SINGLE_FILE_PARTS
+from challenge.generators.weights import find_weights
 
 COMMIT = "71153311d3dbb46851df1931d3ca6e939de83304"
 INDEX = {

@@ -24,9 +24,10 @@ from safetensors import SafetensorError
 
 from challenge.errors import WeightsError, first_line
 from challenge.generators.hub import TRY_TINY
+from challenge.generators.model_files import NETWORKS, TOKENIZERS, parts_of
 from challenge.generators.one_step import PREDICTION_TYPES
 from challenge.generators.unet_file import load_unet_file
-from challenge.generators.weights import NETWORKS, TOKENIZERS, Weights, parts_of
+from challenge.generators.weights import Weights
 
 # What the libraries raise when configs and tensors do not fit each other.
 MISFITS = (

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionXLPipeline
 
+from challenge.generators.model_files import NETWORKS, parts_of
 from challenge.generators.parts import (
     check_complete,
     explaining_misfits,
@@ -16,7 +17,7 @@ from challenge.generators.parts import (
     quiet_libraries,
 )
 from challenge.generators.tiny import load_tiny_pipeline
-from challenge.generators.weights import NETWORKS, Weights, find_weights, parts_of
+from challenge.generators.weights import Weights, find_weights
 
 # Parts of diffusers' pipelines that look at the finished picture.
 OFF: dict[str, dict[str, Any]] = {
