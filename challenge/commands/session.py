@@ -72,9 +72,11 @@ def require_model(settings: GenerateSettings) -> None:
 
     Raises ``WeightsError`` at once for a model that is not there.
     """
+    from challenge.kept_files import files_of_a_run
+
     weights = weights_of(settings)
     if weights is not None:
-        read_ahead(weights.files)
+        read_ahead(files_of_a_run(settings, weights, _prepared_dir(settings)))
 
 
 def weights_of(settings: GenerateSettings) -> "Weights | None":
@@ -93,7 +95,12 @@ def recorded_for(settings: GenerateSettings) -> "Commits":
     """The commits of hub repositories that ``prepare`` recorded, unless they are to be ignored."""
     from challenge.generators.hub import recorded_commits
 
-    return recorded_commits(None if settings.no_prepared else prepared_dir(settings.cache_dir))
+    return recorded_commits(_prepared_dir(settings))
+
+
+def _prepared_dir(settings: GenerateSettings) -> Path | None:
+    """Where ``prepare`` kept things; None if they are to be ignored."""
+    return None if settings.no_prepared else prepared_dir(settings.cache_dir)
 
 
 def default_run_dir(settings: GenerateSettings) -> Path:
@@ -143,7 +150,7 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
         stop=session.stop,
         guard=session.guard,
         state=RunState.load(session.run_dir, session.spent_s),
-        prepared_dir=None if settings.no_prepared else prepared_dir(settings.cache_dir),
+        prepared_dir=_prepared_dir(settings),
     )
     return parts, dtype_name, load
 
