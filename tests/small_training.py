@@ -21,6 +21,7 @@ def small_settings(out: Path) -> TrainingSettings:
         feature_steps=1,
         text_steps=1,
         vae_steps=1,
+        pixel_judge_steps=1,
         generator_steps=4,
         cifar_only_steps=2,
         classes_per_step=2,

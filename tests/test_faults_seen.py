@@ -9,7 +9,8 @@ from fault_sets import FAULTS, Fault, as_set, blurred_averages, duplicates, wron
 from made_up_images import SPEC, MadeUpImages
 
 from challenge.commands.inspect_screen import remarks
-from challenge.measures.feature_network import TrainingPlan, train_network
+from challenge.evaluation.classifier import TrainingPlan
+from challenge.measures.feature_network import train_network
 from challenge.measures.features import ConvNetSpace, PixelSpace
 from challenge.measures.measure import measure_set
 from challenge.measures.real_parts import RealParts

@@ -4,9 +4,9 @@ import pytest
 import torch
 from made_up_images import SPEC, MadeUpImages
 
-from challenge.measures import feature_network
+from challenge.evaluation import classifier
+from challenge.evaluation.classifier import TrainingPlan, new_convnet, train_classifier
 from challenge.measures.feature_network import (
-    TrainingPlan,
     load_network,
     look,
     network_file,
@@ -52,14 +52,14 @@ def test_features_are_the_means_of_the_four_quarters(tmp_path: Path) -> None:
 
 
 def test_the_gpu_way_learns_as_the_cpu_way_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_network, "cpu_dtype", lambda: torch.float32)
+    monkeypatch.setattr(classifier, "cpu_dtype", lambda: torch.float32)
     images, labels = torch.randn(8, 3, 16, 16), torch.arange(8) % SPEC.num_classes
     after = []
     for chunked in (True, False):
-        network = feature_network._new_network(SPEC, CPU)
+        network = new_convnet(SPEC, 1, CPU)
         batches = iter([(images, labels)] * 3)
         plan = TrainingPlan(steps=3)
-        list(feature_network._train(network, batches, SPEC, CPU, plan, chunked=chunked))
+        list(train_classifier(network, batches, SPEC, CPU, plan, chunked=chunked))
         after.append(network.classifier.weight.detach().clone())
     assert torch.allclose(after[0], after[1], atol=1e-4)
 

@@ -6,8 +6,8 @@ import torchvision
 from made_up_images import SPEC, MadeUpImages
 
 from challenge.errors import WeightsError
+from challenge.evaluation.classifier import TrainingPlan
 from challenge.measures import features
-from challenge.measures.feature_network import TrainingPlan
 from challenge.measures.features import PixelSpace, feature_space
 from challenge.measures.real_parts import RealParts
 

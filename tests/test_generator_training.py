@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import FakeClock
+from diffusers import StableDiffusionXLPipeline
 from small_training import small_books, small_data, small_settings
 
 from challenge.embedded_training.feature_network import FeatureNetwork, Features, freeze
@@ -18,12 +19,16 @@ from challenge.embedded_training.generator_training import (
     train_generator,
 )
 from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.pixel_judges import PixelJudges
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
+from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.training_log import TrainingLog
+from challenge.evaluation.classifier import new_convnet
 from challenge.generators.one_step import only_step
 from challenge.generators.tiny import load_tiny_pipeline
 from challenge.generators.tiny_networks import LATENT_PIXELS
+from challenge.spec import CIFAR100
 
 CPU = torch.device("cpu")
 
@@ -44,9 +49,16 @@ def lesson() -> Lesson:
 def new_training(lesson: Lesson, out: Path) -> GeneratorTraining:
     pipe = load_tiny_pipeline()
     plan = LessonPlan([lambda: lesson], first_alone=0)
-    return GeneratorTraining(
-        pipe.unet, only_step(pipe.scheduler, CPU), plan, small_settings(out), CPU
-    )
+    return training_of(plan, pipe, small_settings(out))
+
+
+def training_of(
+    plan: LessonPlan, pipe: StableDiffusionXLPipeline, settings: TrainingSettings
+) -> GeneratorTraining:
+    latents = PatchLatents.fit([small_data()[0].train.flatten(0, 1)], torch.Generator())
+    judges = PixelJudges([new_convnet(CIFAR100, 0, CPU)], latents)
+    step = only_step(pipe.scheduler, CPU)
+    return GeneratorTraining(pipe.unet, step, plan, judges, settings, CPU)
 
 
 def test_a_killed_training_goes_on_bit_for_bit(lesson: Lesson, tmp_path: Path) -> None:
@@ -147,10 +159,19 @@ def test_a_data_set_that_comes_later_learns_its_classes_roughly_first_too(
     )
     pipe = load_tiny_pipeline()
     plan = LessonPlan([lambda: lesson, lambda: replace(lesson, name="later")], first_alone=3)
-    training = GeneratorTraining(pipe.unet, only_step(pipe.scheduler, CPU), plan, settings, CPU)
+    training = training_of(plan, pipe, settings)
     steps = [training.step() for _ in range(5)]
     strong = [values["gradient"] > 1e3 for values in steps]
     assert [next(key for key in values if "drift" in key) for values in steps] == [
         "drift_cifar100", "drift_cifar100", "drift_cifar100", "drift_later", "drift_cifar100",
     ]  # fmt: skip
     assert strong == [True, False, False, True, False]
+
+
+def test_what_the_judges_of_pixels_say_counts_by_its_weight(lesson: Lesson, tmp_path: Path) -> None:
+    gradients = []
+    for weight in (0.0, 1e6):
+        settings = replace(small_settings(tmp_path), pixel_weight=weight)
+        plan = LessonPlan([lambda: lesson], first_alone=0)
+        gradients.append(training_of(plan, load_tiny_pipeline(), settings).step()["gradient"])
+    assert gradients[1] > 1e3 * gradients[0]

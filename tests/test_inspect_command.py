@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import CliRunner
 
+from challenge.evaluation.classifier import TrainingPlan
 from challenge.measures import features
-from challenge.measures.feature_network import TrainingPlan
 from challenge.spec import CIFAR100
 
 

@@ -14,7 +14,9 @@ from challenge.embedded_training.stages import TrainingRun
 from challenge.embedded_training.training_log import TrainingLog
 from challenge.generators.tiny import load_tiny_pipeline, networks
 
-STAGES = {"text", "vae", "features_cifar100", "generator", "features_tinyimagenet"}
+STAGES = {
+    "text", "vae", "pixel_judges", "features_cifar100", "generator", "features_tinyimagenet",
+}  # fmt: skip
 
 
 def new_run(settings: TrainingSettings) -> TrainingRun:

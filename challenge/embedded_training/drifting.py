@@ -31,6 +31,20 @@ def drifting_loss(
     return (made / scale - target).square().sum(-1).mean()
 
 
+def compare_places(
+    made: Float[Tensor, "B places width"], real: Float[Tensor, "M places width"], classes: int
+) -> list[Float[Tensor, ""]]:
+    """The losses of pictures that come class after class: as wholes, and place by place."""
+    ours, theirs = by_class(made, classes), by_class(real, classes)
+    places = [each.transpose(1, 2).flatten(0, 1) for each in (ours, theirs)]
+    return [drifting_loss(ours.flatten(2), theirs.flatten(2)), drifting_loss(*places)]
+
+
+def by_class(batch: Float[Tensor, "B ..."], classes: int) -> Float[Tensor, "classes n ..."]:
+    """Split a batch that comes class after class; float32."""
+    return batch.float().view(classes, -1, *batch.shape[1:])
+
+
 @torch.no_grad()
 def drift_target(
     made: Float[Tensor, "groups n width"], real: Float[Tensor, "groups m width"]

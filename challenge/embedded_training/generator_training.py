@@ -18,9 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from challenge.embedded_training.drifting import drifting_loss
+from challenge.embedded_training.drifting import by_class, compare_places, drifting_loss
 from challenge.embedded_training.feature_network import FeatureNetwork, Features
 from challenge.embedded_training.master_weights import MasterWeights, learning_rate_factor
+from challenge.embedded_training.pixel_judges import PixelJudges
 from challenge.embedded_training.prompt_pool import PROMPTS_PER_CLASS, PromptPool
 from challenge.embedded_training.real_features import RealFeatures, run_frozen
 from challenge.embedded_training.settings import TrainingSettings
@@ -88,6 +89,7 @@ class GeneratorTraining:
         unet: UNet2DConditionModel,
         step: OneStep,
         plan: LessonPlan,
+        pixel_judges: PixelJudges,
         settings: TrainingSettings,
         device: torch.device,
     ) -> None:
@@ -95,6 +97,7 @@ class GeneratorTraining:
         self._weights = MasterWeights(unet.to(device), settings.learning_rate)
         self.average: UNet2DConditionModel = copy.deepcopy(unet).eval().requires_grad_(False)
         self._one_step, self.plan, self._settings = step, plan, settings
+        self._pixel_judges = pixel_judges
         self._device = device
         self._rng = torch.Generator().manual_seed(settings.seed)
         self.steps_done = 0
@@ -102,21 +105,24 @@ class GeneratorTraining:
     def step(self) -> dict[str, float]:
         """One step; returns what to log of it."""
         lesson = self.plan.at(self.steps_done)
-        loss, cross_entropy = self._losses(lesson)
+        drift, in_pixels, cross_entropy = self._losses(lesson)
         early = self.plan.taught_before(self.steps_done) < self._settings.early_steps
         weight = self._settings.early_class_weight if early else self._settings.class_weight
-        (loss + weight * cross_entropy).backward()  # type: ignore[no-untyped-call]
+        loss = drift + self._settings.pixel_weight * in_pixels + weight * cross_entropy
+        loss.backward()  # type: ignore[no-untyped-call]
         factor = learning_rate_factor(self.steps_done, self._settings.generator_steps, FLAT_SHARE)
         norm = self._weights.step(factor)
         self.steps_done += 1
         self._update_average()
         return {
-            f"drift_{lesson.name}": float(loss.detach()),
+            f"drift_{lesson.name}": float(drift.detach()),
+            f"pixel_drift_{lesson.name}": float(in_pixels.detach()),
             f"cross_entropy_{lesson.name}": float(cross_entropy.detach()),
             "gradient": norm,
         }
 
-    def _losses(self, lesson: Lesson) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    def _losses(self, lesson: Lesson) -> tuple[Tensor, Tensor, Tensor]:
+        """Drifting in latents and features, drifting in pixels, cross-entropy."""
         settings, rng = self._settings, self._rng
         classes = min(settings.classes_per_step, lesson.num_classes)
         drawn = torch.randperm(lesson.num_classes, generator=rng)[:classes]
@@ -126,7 +132,8 @@ class GeneratorTraining:
         made = lesson.judge.features(latents.to(torch.bfloat16))._replace(latents=latents)
         logits = lesson.judge.classify(made).float()
         cross_entropy = F.cross_entropy(logits, labels.to(self._device), label_smoothing=0.1)
-        return compare(made, real, classes), cross_entropy
+        in_pixels = self._pixel_judges.loss(latents, real.latents, classes, rng)
+        return compare(made, real, classes), in_pixels, cross_entropy
 
     def _paint(
         self, unet: UNet2DConditionModel, lesson: Lesson, labels: Tensor
@@ -189,26 +196,11 @@ def compare(made: Features, real: Features, classes: int) -> Float[Tensor, ""]:
         (made.last, real.last),
     )
     losses = []
-    for ours, theirs in (tuple(_by_class(part, classes) for part in pair) for pair in parts):
-        losses.append(drifting_loss(ours.flatten(2), theirs.flatten(2)))
-        losses.append(drifting_loss(_by_place(ours), _by_place(theirs)))
-    made_means, real_means = (_by_class(part.last, classes).mean(2) for part in (made, real))
+    for ours, theirs in parts:
+        losses += compare_places(ours, theirs, classes)
+    made_means, real_means = (by_class(part.last, classes).mean(2) for part in (made, real))
     losses.append(drifting_loss(made_means, real_means))
     return torch.stack(losses).sum()
-
-
-def _by_class(
-    features: Float[Tensor, "B places width"], classes: int
-) -> Float[Tensor, "classes n places width"]:
-    """Split a batch that comes class after class; float32."""
-    return features.float().view(classes, -1, *features.shape[1:])
-
-
-def _by_place(
-    features: Float[Tensor, "classes n places width"],
-) -> Float[Tensor, "groups n width"]:
-    """Each place of the pictures of a class as a group of its own."""
-    return features.transpose(1, 2).flatten(0, 1)
 
 
 def _spread(features: Tensor) -> float:

@@ -54,8 +54,8 @@ class PatchLatents:
     def decode(self, latents: Float[Tensor, "B latent h w"]) -> Float[Tensor, "B 3 H W"]:
         """The nearest images in [-1, 1], as far as a linear map reaches; not clamped."""
         height, width = latents.shape[-2:]
-        squares = F.conv_transpose2d(latents, self.back, stride=LATENT_PIXELS)
-        return squares + self.mean.repeat(1, 1, height, width)
+        squares = F.conv_transpose2d(latents, self.back.to(latents.device), stride=LATENT_PIXELS)
+        return squares + self.mean.to(latents.device).repeat(1, 1, height, width)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, to be saved; ``PatchLatents(**state)`` is the map again."""

@@ -28,6 +28,10 @@ class TrainingSettings:
     """Steps of the UNet (128 images a step)."""
     cifar_only_steps: int = 4000
     """The first of them, on CIFAR-100 alone; after them the data sets take turns."""
+    pixel_judge_steps: int = 600
+    """Steps of each of the networks that judge pixels (128 images of CIFAR-100 a step)."""
+    pixel_weight: float = 1.0
+    """Weight of the drifting losses in what those see, beside those in latents and features."""
     learning_rate: float = 1e-3
     """Of the UNet; it falls to a twentieth over the last quarter of the steps."""
     early_steps: int = 750
@@ -49,7 +53,13 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be."""
-        for name in ("feature_steps", "text_steps", "vae_steps", "generator_steps"):
+        for name in (
+            "feature_steps",
+            "text_steps",
+            "vae_steps",
+            "pixel_judge_steps",
+            "generator_steps",
+        ):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} {getattr(self, name)} is too few; give at least 1")

@@ -3,6 +3,7 @@
 latents.pt           the linear map of 4x4 pixels to latents
 text.pt              the text encoders; vocabulary.json beside it
 vae.pt               encoder and decoder
+pixel_judges.pt      networks that look at pixels
 features_NAME.pt     a feature network for each data set
 generator.pt         the UNet's training, saved every two minutes
 model/, samples_NAME.png   what comes out
@@ -26,6 +27,7 @@ from challenge.embedded_training.generator_training import (
     train_generator,
 )
 from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.pixel_judges import PixelJudges, train_pixel_judges
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
 from challenge.embedded_training.settings import TrainingSettings
@@ -34,6 +36,7 @@ from challenge.embedded_training.training_images import TrainingImages, load_tra
 from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.embedded_training.vae_training import train_vae
 from challenge.embedded_training.wording import all_texts
+from challenge.evaluation.classifier import new_convnet
 from challenge.generators.one_step import only_step
 from challenge.generators.tiny import VOCABULARY_FILE, Vocabulary, build_pipeline
 from challenge.generators.tiny_networks import LATENT_PIXELS
@@ -178,10 +181,31 @@ class TrainingRun:
         network.load_state_dict(self._kept(f"features_{real.spec.name}", make))
         return network
 
+    def _pixel_judges(self, latents: PatchLatents) -> PixelJudges:
+        real = self.data[0]
+
+        def make() -> dict[str, Any]:
+            networks = train_pixel_judges(
+                real,
+                self.settings.pixel_judge_steps,
+                seed=self._seed("pixel judges"),
+                device=self.device,
+                log=self.log,
+            )
+            return {str(number): each.state_dict() for number, each in enumerate(networks)}
+
+        judges = []
+        for state in self._kept("pixel_judges", make).values():
+            network = new_convnet(real.spec, 0, self.device)
+            network.load_state_dict(state)
+            judges.append(network.eval().requires_grad_(False))
+        return PixelJudges(judges, latents)
+
     def _generator(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> int:
         step = only_step(pipe.scheduler, self.device)
         plan = self._plan(pipe, latents)
-        training = GeneratorTraining(pipe.unet, step, plan, self.settings, self.device)
+        judges = self._pixel_judges(latents)
+        training = GeneratorTraining(pipe.unet, step, plan, judges, self.settings, self.device)
         checkpoint = self.settings.out / "generator.pt"
         with self.log.stage("generator"):
             train_generator(training, self.settings, checkpoint, clock=self.clock, log=self.log)

@@ -5,9 +5,8 @@ of the other half; that accuracy is told wherever its features are used. Its fil
 folder, named for all that it depends on.
 """
 
-import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,10 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from challenge.embedded_training.training_images import mirror_half, shift
+from challenge.evaluation.classifier import Batches, TrainingPlan, new_convnet, train_classifier
 from challenge.evaluation.convnet import ConvNet
-from challenge.evaluation.layers import use_cpu_kernels
-from challenge.evaluation.networks import new_network
-from challenge.evaluation.training import ChunkedRound, RoundRng
 from challenge.images import from_uint8
 from challenge.measures.real_parts import RealParts
 from challenge.records import explaining_os_errors
@@ -34,18 +31,6 @@ SEED = derive_seed("feature network")
 JUDGED_PER_CLASS = 50  # held-out images of each class, at most
 
 Tell = Callable[[int, int], None]  # a step is done, of so many
-Batches = Iterator[tuple[Float[Tensor, "B 3 S S"], Int64[Tensor, " B"]]]
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How the network is trained: SGD, the learning rate up and down once."""
-
-    steps: int = 1000
-    batch: int = 128
-    peak_learning_rate: float = 0.05
-    weight_decay: float = 5e-4
-    shift_share: float = 1 / 8  # of the image's side, mirrored border
 
 
 PLAN = TrainingPlan()
@@ -67,7 +52,7 @@ def network_file(folder: Path, parts: RealParts, plan: TrainingPlan) -> Path:
 
 def load_network(path: Path, spec: DatasetSpec, device: torch.device) -> TrainedNetwork | None:
     """The network that was kept; None where there is none that can be read."""
-    network = _new_network(spec, device)
+    network = new_convnet(spec, SEED, device)
     try:
         with safe_open(path, "pt") as file:
             accuracy = float(file.metadata()["accuracy"])
@@ -84,10 +69,10 @@ def train_network(
     classes = range(parts.spec.num_classes)
     of_classes = [parts.teaching(index) for index in classes]
     labels = torch.cat([torch.full((len(each),), index) for index, each in enumerate(of_classes)])
-    network = _new_network(parts.spec, device)
+    network = new_convnet(parts.spec, SEED, device)
     batches = _batches(torch.cat(of_classes), labels, parts.spec, plan)
     chunked = device.type == "cpu"
-    steps = _train(network, batches, parts.spec, device, plan, chunked=chunked)
+    steps = train_classifier(network, batches, parts.spec, device, plan, chunked=chunked)
     for step, _ in enumerate(steps, start=1):
         tell(step, plan.steps)
     trained = TrainedNetwork(network.eval(), _accuracy(network, parts, device))
@@ -111,14 +96,6 @@ def look(
     return F.adaptive_avg_pool2d(maps, 2).flatten(1), labels
 
 
-def _new_network(spec: DatasetSpec, device: torch.device) -> ConvNet:
-    network = new_network("convnet3", spec, SEED % 2**32, device)
-    assert isinstance(network, ConvNet)
-    if device.type == "cpu":
-        use_cpu_kernels(network)
-    return network
-
-
 def _batches(
     images: UInt8[Tensor, "N 3 S S"],
     labels: Int64[Tensor, " N"],
@@ -133,70 +110,6 @@ def _batches(
         for batch in torch.split(order, plan.batch):
             moved = shift(mirror_half(images[batch], rng), most, rng)
             yield normalize(from_uint8(moved), spec), labels[batch]
-
-
-def _train(
-    network: ConvNet,
-    batches: Batches,
-    spec: DatasetSpec,
-    device: torch.device,
-    plan: TrainingPlan,
-    *,
-    chunked: bool,
-) -> Iterator[None]:
-    """Train in place; yields after each step. ``chunked`` is the way that is fast on a CPU."""
-    optimizer = torch.optim.SGD(
-        network.parameters(), plan.peak_learning_rate, 0.9, weight_decay=plan.weight_decay,
-        nesterov=True,
-    )  # fmt: skip
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, plan.peak_learning_rate, total_steps=max(plan.steps, 10), pct_start=0.2
-    )
-    network.train()
-    steps = _chunked_steps if chunked else _plain_steps
-    for _ in itertools.islice(steps(network, optimizer, batches, spec, device), plan.steps):
-        schedule.step()
-        yield
-
-
-def _chunked_steps(
-    network: ConvNet,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    spec: DatasetSpec,
-    device: torch.device,
-) -> Iterator[None]:
-    """Steps without end by the evaluator's chunks: the way of a CPU."""
-    in_chunks = ChunkedRound(network, RoundRng.of(SEED, spec, 0, device), cpu_dtype())
-    with in_chunks.pool() as pool:
-        for images, labels in batches:
-            in_chunks.step(optimizer, images, labels, pool)
-            yield
-
-
-def _plain_steps(
-    network: ConvNet,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    spec: DatasetSpec,
-    device: torch.device,
-) -> Iterator[None]:
-    """Steps without end, each on its whole batch: the way of a GPU."""
-    for images, labels in batches:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(network(images.to(device)), labels.to(device))
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        yield
-
-
-def cpu_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it fast (AMX), else float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return torch.float32
-    return torch.bfloat16 if "amx_bf16" in flags else torch.float32
 
 
 def _accuracy(network: ConvNet, parts: RealParts, device: torch.device) -> float:
