@@ -13,7 +13,11 @@ from torch import Tensor
 
 from challenge.errors import BudgetError, GenerationError
 from challenge.events import FileWritten, Notice
+from challenge.generators.base import GeneratorDescription
 from challenge.journal import Journal
+from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.runner import journal_header
+from challenge.settings import GenerateSettings
 from challenge.spec import CIFAR100
 from challenge.submission import normalize
 
@@ -235,3 +239,14 @@ def test_with_a_number_of_images_the_batches_are_part_of_the_plan(run: Run) -> N
     generator = FakeGenerator(run.clock)
     run(generator, limit_s=60.0, ipc=2, augment="none")
     assert generator.sizes[2:] == [64, 64, 64, 8]
+
+
+def test_a_journal_is_of_one_unet_one_step_and_one_revision_alone() -> None:
+    book = load_prompt_book(CIFAR100, find_prompts_dir(None), "sorted", "plain", 1)
+    first, second, third = (
+        GeneratorDescription("dmd2", "a hub", commit, "float16", "cpu", fingerprint=fingerprint)
+        for commit, fingerprint in (("1", "a"), ("1", "b"), ("2", "a"))
+    )
+    headers = [journal_header(GenerateSettings(), book, each) for each in (first, second, third)]
+    assert headers[0] != headers[1]  # the same commit, but another timestep
+    assert headers[0] == headers[2]  # the fingerprint has the commit in it
