@@ -243,10 +243,9 @@ def test_with_a_number_of_images_the_batches_are_part_of_the_plan(run: Run) -> N
 
 def test_a_journal_is_of_one_unet_one_step_and_one_revision_alone() -> None:
     book = load_prompt_book(CIFAR100, find_prompts_dir(None), "sorted", "plain", 1)
-    first, second, third = (
-        GeneratorDescription("dmd2", "a hub", commit, "float16", "cpu", fingerprint=fingerprint)
-        for commit, fingerprint in (("1", "a"), ("1", "b"), ("2", "a"))
+    first, second = (
+        GeneratorDescription("dmd2", "a hub", "1" * 40, "float16", "cpu", fingerprint=fingerprint)
+        for fingerprint in ("a", "b")  # the same commit, but another timestep
     )
-    headers = [journal_header(GenerateSettings(), book, each) for each in (first, second, third)]
-    assert headers[0] != headers[1]  # the same commit, but another timestep
-    assert headers[0] == headers[2]  # the fingerprint has the commit in it
+    headers = [journal_header(GenerateSettings(), book, each) for each in (first, second)]
+    assert headers[0] != headers[1]

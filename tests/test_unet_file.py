@@ -192,6 +192,19 @@ def test_files_to_read_are_the_unets_and_not_the_bases_own(base: Path, tmp_path:
     ]
 
 
+def test_a_unet_counts_as_what_it_takes_once_loaded_whatever_the_files_dtype(
+    base: Path, tmp_path: Path
+) -> None:
+    values = sum(tensor.numel() for tensor in other_unet().state_dict().values())
+    half = write_unet(tmp_path / "half.safetensors")
+    save_file(other_unet().state_dict(), tmp_path / "full.safetensors")
+    for file in (half, tmp_path / "full.safetensors", write_unet(tmp_path / "half.bin")):
+        weights = find_weights(str(base), ModelOptions(unet=str(file)))
+        others = sum(path.stat().st_size for path in weights.files[1:])
+        assert weights.loaded_bytes("float16") - others == pytest.approx(2 * values, rel=0.2)
+        assert weights.loaded_bytes("float32") - 2 * others == pytest.approx(4 * values, rel=0.2)
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return exec, ("raise SystemExit('code of a file was run')",)

@@ -229,9 +229,7 @@ class _DryRun:
 def weights_bytes(settings: GenerateSettings, dtype: str) -> int:
     """Memory that the weights take once loaded; the embedded model's do not count."""
     weights = weights_of(settings)
-    if weights is None:
-        return 0
-    return weights.num_bytes * (2 if weights.variant == "fp16" and dtype == "float32" else 1)
+    return 0 if weights is None else weights.loaded_bytes(dtype)
 
 
 @contextmanager

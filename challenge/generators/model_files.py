@@ -107,6 +107,14 @@ def read_tensor_names(path: Path) -> set[str]:
         ) from error
 
 
+def bytes_per_value(path: Path) -> int:
+    """Of a UNet file: 4 in float32, else 2; a .bin file cannot be asked and counts as half."""
+    if path.suffix == ".bin":
+        return 2
+    with safe_open(path, framework="numpy") as file:
+        return 4 if file.get_slice("conv_in.weight").get_dtype() == "F32" else 2
+
+
 def check_single_file(path: Path) -> None:
     """Refuse, with a ``WeightsError``, a file that is no SDXL checkpoint in the original layout."""
     if path.suffix != ".safetensors":

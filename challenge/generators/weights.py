@@ -19,6 +19,7 @@ from challenge.generators.hub import NOTHING_RECORDED, TRY_TINY, Commits, HubFil
 from challenge.generators.model_files import (
     NETWORKS,
     PIPELINES,
+    bytes_per_value,
     check_configs,
     check_single_file,
     check_unet_file,
@@ -101,10 +102,15 @@ class Weights:
         """``"fp16"`` where the folder has such files: SDXL-Turbo's own, and half to read."""
         return "fp16" if any(self.path.glob("*/*.fp16*.safetensors")) else None
 
-    @property
-    def num_bytes(self) -> int:
-        """Size of the files that are read."""
-        return sum(file.stat().st_size for file in self.files)
+    def loaded_bytes(self, dtype: str) -> int:
+        """Memory that the weights take in this dtype, such as "float16"."""
+        wide = dtype == "float32"
+        base = sum(file.stat().st_size for file in self._base_files)
+        base *= 2 if wide and self.variant == "fp16" else 1
+        if self.unet_file is None:
+            return base
+        unet = self.unet_file.stat().st_size // bytes_per_value(self.unet_file)
+        return base + unet * (4 if wide else 2)
 
 
 def _facts(file: Path) -> tuple[str, int, int]:
