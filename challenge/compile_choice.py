@@ -101,7 +101,10 @@ class CompileChoice:
             patience_s = min(patience_s, choice.most_s)
         self._parts.emit(PhaseStarted("compile"))
         try:
-            with self._parts.timer.phase("compile"), interrupting_after(patience_s, "compiling"):
+            with (
+                self._parts.timer.phase("compile"),
+                interrupting_after(patience_s, "compiling", self._parts.stop),
+            ):
                 self._compile(size)
         except Exception as error:  # noqa: BLE001  # torch, compilers and drivers raise anything
             reason = f"the UNet's blocks are not compiled: {first_line(error)}"

@@ -13,6 +13,8 @@ from types import FrameType
 
 from challenge.errors import StalledError
 
+LOOK_EVERY_S, RAISE_AGAIN_S = 0.5, 5.0  # while something lasts that a signal is to end
+
 
 @dataclass
 class StopRequest:
@@ -61,8 +63,10 @@ def finish_on_signals(stop: StopRequest) -> Iterator[None]:
 
 
 @contextmanager
-def interrupting_after(seconds: float, what: str = "the batch") -> Iterator[None]:
-    """Raise ``StalledError`` in the block when it has lasted so long.
+def interrupting_after(
+    seconds: float, what: str = "the batch", stop: StopRequest | None = None
+) -> Iterator[None]:
+    """Raise ``StalledError`` in the block when it has lasted so long, or ``stop`` asks to finish.
 
     It cannot interrupt a call into a library that never returns to Python; that is what the guard
     is for. Outside the main thread, where Python knows no signals, nothing happens. An alarm that
@@ -71,13 +75,27 @@ def interrupting_after(seconds: float, what: str = "the batch") -> Iterator[None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    started_s = time.monotonic()
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
-        raise StalledError(f"{what} had not ended after {seconds:.1f} s")
+        if stop is not None and stop.signal_name is not None:
+            reason = f"was given up for {stop.signal_name}"
+        elif stop is None or time.monotonic() - started_s >= seconds:
+            reason = f"had not ended after {seconds:.1f} s"
+        else:
+            next_look(LOOK_EVERY_S)
+            return
+        if stop is not None:  # should a library swallow it
+            next_look(RAISE_AGAIN_S)
+        raise StalledError(f"{what} {reason}")
+
+    def next_look(latest_s: float) -> None:
+        left_s = seconds - (time.monotonic() - started_s)
+        signal.setitimer(signal.ITIMER_REAL, min(latest_s, left_s) if left_s > 1e-3 else latest_s)
 
     handler_before = signal.signal(signal.SIGALRM, handle)
-    started_s = time.monotonic()
-    left_before_s, interval_s = signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    first_s = seconds if stop is None else min(seconds, LOOK_EVERY_S)
+    left_before_s, interval_s = signal.setitimer(signal.ITIMER_REAL, max(first_s, 1e-3))
     try:
         yield
     finally:

@@ -6,7 +6,13 @@ import time
 import pytest
 
 from challenge.errors import StalledError
-from challenge.stop import StopNow, StopRequest, finish_on_signals, interrupting_after
+from challenge.stop import (
+    LOOK_EVERY_S,
+    StopNow,
+    StopRequest,
+    finish_on_signals,
+    interrupting_after,
+)
 
 
 def test_the_first_signal_asks_and_the_second_ends() -> None:
@@ -67,3 +73,32 @@ def test_outside_the_main_thread_nothing_is_interrupted() -> None:
     thread.start()
     thread.join()
     assert ended == [True]
+
+
+def test_what_lasts_is_given_up_when_the_run_is_to_finish() -> None:
+    stop = StopRequest()
+    with interrupting_after(60.0, "compiling", stop):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= LOOK_EVERY_S
+    started_s = time.monotonic()
+    stop.signal_name = "SIGTERM"
+    with (
+        pytest.raises(StalledError, match="compiling was given up for SIGTERM"),
+        interrupting_after(60.0, "compiling", stop),
+    ):
+        wait(30.0)
+    assert time.monotonic() - started_s < 20.0
+
+
+def test_what_a_library_swallows_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("challenge.stop.RAISE_AGAIN_S", 0.05)
+    with interrupting_after(0.1, "compiling", StopRequest()):
+        for _ in range(2):
+            with pytest.raises(StalledError, match=r"compiling had not ended after 0\.1 s"):
+                wait(30.0)
+
+
+def wait(seconds: float) -> None:
+    """Sleep in small pieces, as code that returns to Python now and then."""
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        time.sleep(0.01)
