@@ -1,6 +1,7 @@
 """When a run compiles, on a clock that moves only when told to."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,26 @@ def test_auto_gives_up_what_turns_out_slower(
     Batches(generator, parts, compile=wish)(*PLAIN, 0.0, 1.3, 1.3, 1.3, 1.3, 1.3)
     assert generator.uses_compiled is goes_on
     assert ("going on without" in notices(parts)) is not goes_on
+
+
+@pytest.mark.parametrize(("wish", "seconds"), [("auto", 117.2), ("on", 585.0)])
+def test_auto_waits_as_long_as_it_could_pay_and_on_until_packing_must_begin(
+    wish: str,
+    seconds: float,
+    generator: OneStepGenerator,
+    parts: RunParts,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience: list[float] = []
+
+    def note(longest_s: float, what: str, stop: object) -> AbstractContextManager[None]:
+        patience.append(longest_s)
+        return nullcontext()
+
+    monkeypatch.setattr(compile_choice, "interrupting_after", note)
+    keep(generator, parts, KNOWN)
+    Batches(generator, parts, compile=wish)(*PLAIN)
+    assert patience == [pytest.approx(seconds, abs=1.0)]  # of 586 s that are left
 
 
 def test_a_failure_is_one_warning_and_the_run_goes_on(
