@@ -30,8 +30,9 @@ from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 from challenge.stop import interrupting_after
 
-# Batches of the size, before and after: the first may hold what is slow only once, or have been
-# under way while the blocks were compiled.
+# Batches of the size, compiled, and then plain ones again: the first may hold what is slow only
+# once, or have been under way at the change. Those before the compilation do not serve: in the
+# first seconds of a run a batch took twice as long as ever after (2-core CPU, 2026-11).
 SKIPPED, LOOKED_AT = 2, 4
 GPU_SPEED_UP = 1.2  # thought of where none was measured
 WHAT = "compiled blocks"
@@ -56,7 +57,7 @@ class CompileChoice:
         if parts.prepared_dir is not None:
             self._file = CompileFactsFile(parts.prepared_dir, generator, self._resolution)
         self._plain_s: dict[int, list[float]] = defaultdict(list)
-        self._compiled_s: list[float] = []
+        self._after_s: list[float] = []  # of compiled batches, then of plain ones
         self._compiled_size: int | None = None
         self._is_made = False
         self._use_what_is_compiled()
@@ -71,8 +72,10 @@ class CompileChoice:
     def batch_made(self, size: int, seconds: float) -> float:
         """A batch took so long; now compile, if it is time to and worth it: returns its seconds."""
         if size == self._compiled_size:
-            self._compiled_s.append(seconds)
-            if len(self._compiled_s) == SKIPPED + LOOKED_AT:
+            self._after_s.append(seconds)
+            if len(self._after_s) == SKIPPED + LOOKED_AT:
+                self._generator.uses_compiled = False
+            elif len(self._after_s) == 2 * (SKIPPED + LOOKED_AT):
                 self._judge(size)
             return 0.0
         self._plain_s[size].append(seconds)
@@ -150,8 +153,8 @@ class CompileChoice:
 
     def _judge(self, size: int) -> None:
         """Tell what was won; ``auto`` gives up what has lost."""
-        before_s = statistics.median(self._plain_s[size][-LOOKED_AT:])
-        after_s = statistics.median(self._compiled_s[-LOOKED_AT:])
+        after_s = statistics.median(self._after_s[SKIPPED : SKIPPED + LOOKED_AT])
+        before_s = statistics.median(self._after_s[-LOOKED_AT:])
         speed_up = before_s / after_s
         if self._facts(size).speed_up is None:  # prepare measures it in turns, which is better
             self._keep(size, CompileFacts(plain_batch_s=before_s, compiled_batch_s=after_s))
@@ -163,8 +166,8 @@ class CompileChoice:
             "speed_up": speed_up,
             "given_up": speed_up < 1 and self._settings.compile == "auto",
         }
-        if speed_up < 1 and self._settings.compile == "auto":
-            self._generator.uses_compiled = False
+        self._generator.uses_compiled = speed_up >= 1 or self._settings.compile == "on"
+        if not self._generator.uses_compiled:
             text += ": going on without"
         self._parts.emit(Notice(text))
 

@@ -182,6 +182,9 @@ def test_what_was_won_is_told_and_remembered(generator: OneStepGenerator, parts:
     batches = Batches(generator, parts, compile="on")
     batches(*PLAIN)
     batches(0.0, 0.8, 0.8, 0.8, 0.8, 0.8)  # the first had ended while the blocks were compiled
+    in_between = generator.uses_compiled
+    batches(0.8, 1.0, 1.0, 1.0, 1.0, 1.0)  # plain ones, to compare with
+    assert (in_between, generator.uses_compiled) == (False, True)
     assert "compiled, a batch of 2 takes 0.8 s and not 1 s" in notices(parts)
     assert parts.prepared_dir is not None
     facts = CompileFactsFile(parts.prepared_dir, generator, SIDE).load(SIZE)
@@ -197,7 +200,7 @@ def test_auto_gives_up_what_turns_out_slower(
     wish: str, goes_on: bool, generator: OneStepGenerator, parts: RunParts
 ) -> None:
     keep(generator, parts, KNOWN)
-    Batches(generator, parts, compile=wish)(*PLAIN, 0.0, 1.3, 1.3, 1.3, 1.3, 1.3)
+    Batches(generator, parts, compile=wish)(*PLAIN, 0.0, 1.3, 1.3, 1.3, 1.3, 1.3, *PLAIN)
     assert generator.uses_compiled is goes_on
     assert ("going on without" in notices(parts)) is not goes_on
 
