@@ -4,7 +4,8 @@ While a GPU works on a batch, Python has nothing to do but wait; when it has end
 while Python judges it, writes it down and draws the noise of the next. So the next batch is begun
 while this one is under way, on the guess that all its images will be good. Where one was not, the
 batch that was begun is thrown away and the right one is made: what is made, and in which order, is
-the same as without. A CPU does its work at once and gains nothing.
+the same as without. A CPU does its work at once and gains nothing; with several steps an image the
+noise between them still waits for the device (several_steps.py).
 """
 
 import random

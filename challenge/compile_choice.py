@@ -85,6 +85,17 @@ class CompileChoice:
         self._scheduler.chose(self._weigh_and_compile(size))
         return self._parts.clock() - begun_s
 
+    def end(self) -> None:
+        """The last batch is made: say so if what was asked for never came."""
+        if self._settings.compile == "on" and not self._is_made:
+            self._parts.emit(
+                Notice(
+                    "--compile on: nothing was compiled, since no batch size was settled on, or "
+                    f"fewer than {SKIPPED + LOOKED_AT} batches of it were made once a file stood",
+                    "warning",
+                )
+            )
+
     def _is_time(self, size: int) -> bool:
         scheduler = self._scheduler
         return (

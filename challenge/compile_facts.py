@@ -1,7 +1,7 @@
 """What compiling a UNet's blocks took and won on this machine, and where the code is kept.
 
-A file for each model, dtype, device, version of torch, size of image and size of batch, written by
-``prepare --compile`` and by every run that compiled; a run decides by them. The code itself lies
+A file for each model, decoder, dtype, device, version of torch, size of image and of batch, written
+by ``prepare --compile`` and by every run that compiled; a run decides by them. The code itself lies
 beside them in one folder, where torch finds it by its contents.
 """
 
@@ -60,6 +60,8 @@ class CompileFactsFile:
             "weights": description.fingerprint or description.source,
             "dtype": description.dtype,
             "quantize": description.quantize,
+            "decoder": description.decoder,
+            "steps": generator.num_inference_steps,
             "device": device_title(generator.device),
             "torch": torch.__version__,
             "resolution": resolution,
@@ -126,7 +128,7 @@ def compile_unet(
     """
     started_s = clock()
     counters = import_compiler()
-    missed = counters["inductor"]["fxgraph_cache_miss"]
+    made_anew = _made_anew(counters)
     before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     try:
@@ -136,9 +138,14 @@ def compile_unet(
         if before is not None:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
     seconds = clock() - started_s
-    if counters["inductor"]["fxgraph_cache_miss"] == missed:
+    if _made_anew(counters) == made_anew:
         return CompileFacts(warm_s=seconds)
     return CompileFacts(cold_s=seconds)
+
+
+def _made_anew(counters: dict[str, Counter[str]]) -> int:
+    """Graphs that were not taken from what is kept, or that torch does not keep."""
+    return sum(counters["inductor"][f"fxgraph_cache_{what}"] for what in ("miss", "bypass"))
 
 
 def import_compiler() -> dict[str, Counter[str]]:

@@ -1,6 +1,6 @@
 """Quantizes the UNet before the first image, on prompts of the run; what fails is one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from challenge.decoder_choice import spread_prompts
 from challenge.errors import GenerationError, first_line
@@ -28,6 +28,17 @@ def quantize_for(
     prompts = spread_prompts(list(books.values()), IMAGES)
     seeds = [derive_seed(run_seed, "quantize", number) for number in range(IMAGES)]
     targets = [spec.image_size for spec in books]
+    return quantize_or_explain(generator, name, prompts, seeds, targets)
+
+
+def quantize_or_explain(
+    generator: OneStepGenerator,
+    name: QuantizeName,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    targets: Sequence[int],
+) -> Damage:
+    """Quantize in place; ``GenerationError`` when that cannot be, whatever was raised."""
     try:
         return quantize(generator, name, prompts, seeds, targets)
     except Exception as error:  # torchao, torch and drivers raise anything

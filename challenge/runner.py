@@ -191,11 +191,14 @@ def _run_dataset(
                 parts.timer,
                 match_colour=settings.match_colour,
             )
-            batch_made = _listener(settings, spec, book, generator, scheduler, parts)
+            choice = _compile_choice(settings, spec, book, generator, scheduler, parts)
+            batch_made = choice.batch_made if choice else _do_nothing
             run = DatasetRun(
                 parts, spec, book, generator, scheduler, packer, journal, maker, batch_made
             )
             result = run.run()
+            if choice:
+                choice.end()
     except JournalError:
         if result is None or result.fault is None:  # else it was told already, and a file stands
             raise
@@ -204,18 +207,23 @@ def _run_dataset(
     return result
 
 
-def _listener(
+def _compile_choice(
     settings: GenerateSettings,
     spec: DatasetSpec,
     book: PromptBook,
     generator: ImageGenerator,
     scheduler: Scheduler,
     parts: RunParts,
-) -> Callable[[int, float], float]:
-    """Who is to be told of each batch: the choice to compile, where there is one."""
+) -> CompileChoice | None:
+    """The choice to compile, which is to be told of each batch; None where there is none."""
     if settings.compile == "off" or not isinstance(generator, OneStepGenerator):
-        return lambda size, seconds: 0.0
-    return CompileChoice(settings, spec, book, generator, scheduler, parts).batch_made
+        return None
+    return CompileChoice(settings, spec, book, generator, scheduler, parts)
+
+
+def _do_nothing(size: int, seconds: float) -> float:
+    """Nothing is to be done after a batch: no seconds went into it."""
+    return 0.0
 
 
 def _require_time_and_room(plan: _Plan, parts: RunParts) -> None:

@@ -69,6 +69,8 @@ def prepare(
         damage = quantize_for(books, generator, settings.quantize, settings.seed)
         parts.notes["quantize"] = asdict(damage)
         parts.emit(Notice(str(damage)))
+        if settings.quantize == "fp8" and settings.compile != "on":
+            parts.emit(Notice("fp8 is slow where nothing is compiled; see --compile on", "warning"))
     _begin(parts, "warm_up")
     by_size: dict[int, tuple[BatchCost, BatchSizer]] = {}
     costs = {}

@@ -128,6 +128,7 @@ def test_a_record_is_never_overwritten(run_cli: CliRunner, tmp_path: Path) -> No
         (("--weights", "random", "--model", "tiny"), "--weights random is for sdxl-turbo and sd-"),
         (("--all-gpus", "--device", "cpu"), "--all-gpus with --device cpu; leave one of them"),
         (("--preset", "full-size", "--all-gpus"), "--preset writes its own files"),
+        (("--preset", "full-size", "--quantize", "fp8"), "--preset chooses its rows itself"),
         (("--budget-s", "0"), "--budget-s 0 is not a time"),
         (("--resolutions", "0"), "--resolutions 0 is not a count"),
         (("--decoders",), "--decoders"),

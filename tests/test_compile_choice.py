@@ -89,14 +89,14 @@ class Batches:
         self.scheduler.generated = 100
         self.scheduler.file_written(100, 0.1)
         self._clock, self.compiled_for_s = parts.clock, 0.0
-        self._choice = CompileChoice(
+        self.choice = CompileChoice(
             settings(**changes), CIFAR100, BOOK, generator, self.scheduler, parts
         )
 
     def __call__(self, *seconds: float, size: int = SIZE) -> list[Choice]:
         for each in seconds:
             self._clock.advance(each)  # type: ignore[attr-defined]  # the fake one
-            self.compiled_for_s += self._choice.batch_made(size, each)
+            self.compiled_for_s += self.choice.batch_made(size, each)
         return self.scheduler.choices
 
 
@@ -286,3 +286,30 @@ def test_a_run_begins_with_the_batch_size_that_blocks_are_kept_for(
 def test_real_images_have_nothing_to_compile() -> None:
     with pytest.raises(UsageError, match=r"--compile on: images:there has no UNet"):
         settings(model="images:there", compile="on")
+
+
+def test_a_plan_with_ipc_is_not_compiled_at_a_moment_that_the_machine_chooses() -> None:
+    with pytest.raises(UsageError, match=r"--compile on with --ipc 5: .*leave one of them away"):
+        settings(compile="on", ipc=5)
+
+
+@pytest.mark.parametrize(("batches_made", "is_told"), [(PLAIN[:3], True), (PLAIN, False)])
+def test_it_is_told_where_on_never_came_to_anything(
+    batches_made: tuple[float, ...], is_told: bool, generator: OneStepGenerator, parts: RunParts,
+    compiler: list[int],
+) -> None:  # fmt: skip
+    batches = Batches(generator, parts, compile="on")
+    batches(*batches_made)
+    batches.choice.end()
+    assert ("nothing was compiled" in notices(parts)) == is_told
+
+
+@pytest.mark.parametrize("change", [{"decoder": "linear"}, {"dtype": "bfloat16"}])
+def test_what_another_decoder_or_dtype_took_is_not_known_of_this_one(
+    change: dict[str, Any], generator: OneStepGenerator, parts: RunParts
+) -> None:
+    file = keep(generator, parts, KNOWN)
+    generator.description = replace(generator.description, **change)
+    assert parts.prepared_dir is not None
+    other = CompileFactsFile(parts.prepared_dir, generator, SIDE)
+    assert (file.load(SIZE), other.load(SIZE)) == (KNOWN, None)

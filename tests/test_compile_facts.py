@@ -78,9 +78,9 @@ def test_a_damaged_file_is_told(text: str, file: CompileFactsFile) -> None:
     assert file.load(64) == FACTS
 
 
-@pytest.mark.parametrize(("misses", "warm"), [(0, True), (3, False)])
+@pytest.mark.parametrize(("what", "count"), [("hit", 3), ("miss", 3), ("bypass", 1)])
 def test_a_compilation_is_warm_where_nothing_was_compiled_anew(
-    misses: int, warm: bool, generator: OneStepGenerator, file: CompileFactsFile,
+    what: str, count: int, generator: OneStepGenerator, file: CompileFactsFile,
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock,
 ) -> None:  # fmt: skip
     from torch._dynamo.utils import counters
@@ -90,11 +90,11 @@ def test_a_compilation_is_warm_where_nothing_was_compiled_anew(
 
     def compile_now(prompts: Sequence[str], seeds: Sequence[int], resolution: int) -> None:
         folders.append(os.environ["TORCHINDUCTOR_CACHE_DIR"])
-        counters["inductor"]["fxgraph_cache_miss"] += misses
+        counters["inductor"][f"fxgraph_cache_{what}"] += count
         clock.advance(7.0)
 
     monkeypatch.setattr(generator, "compile_unet", compile_now)
     took = compile_unet(generator, PROMPTS[:2], [0, 1], 32, file.code_folder, clock)
-    assert took == (CompileFacts(warm_s=7.0) if warm else CompileFacts(cold_s=7.0))
+    assert took == (CompileFacts(warm_s=7.0) if what == "hit" else CompileFacts(cold_s=7.0))
     assert folders == [str(file.code_folder)]
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "the user's"

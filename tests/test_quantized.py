@@ -13,7 +13,7 @@ from challenge.generators.quantized import check_quantize, quantize, quantize_la
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.settings import GenerateSettings, QuantizeName
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+CPU, GPU, BF16 = torch.device("cpu"), torch.device("cuda", 0), torch.bfloat16
 SEEDS = list(range(len(PROMPTS)))
 
 
@@ -27,22 +27,24 @@ def test_fp8_is_refused_where_nothing_multiplies_in_eight_bits(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torchao", sys)  # as if it were installed
     with pytest.raises(DeviceError, match=r"8\.9 .* found a CPU; take --quantize int8-weights"):
-        check_quantize("fp8", CPU)
+        check_quantize("fp8", CPU, BF16)
     capability = (8, 6)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     with pytest.raises(DeviceError, match=r"8\.9 .* found cuda:0 has 8\.6"):
-        check_quantize("fp8", GPU)
-    check_quantize("int8-weights", GPU)
+        check_quantize("fp8", GPU, BF16)
+    check_quantize("int8-weights", GPU, torch.float16)
     capability = (9, 0)
-    check_quantize("fp8", GPU)
-    check_quantize("int8-weights", CPU)
+    with pytest.raises(UsageError, match="fp8 is for bfloat16, not float16; give --dtype bfloat16"):
+        check_quantize("fp8", GPU, torch.float16)
+    check_quantize("fp8", GPU, BF16)
+    check_quantize("int8-weights", CPU, torch.float32)
 
 
 def test_without_torchao_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchao", None)  # as if it were not
     with pytest.raises(UsageError, match=r"--quantize int8-weights needs torchao .*pip install"):
-        check_quantize("int8-weights", CPU)
-    check_quantize("none", CPU)
+        check_quantize("int8-weights", CPU, BF16)
+    check_quantize("none", CPU, BF16)
 
 
 def test_real_images_have_nothing_to_quantize() -> None:

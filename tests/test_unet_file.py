@@ -218,7 +218,11 @@ class _Evil:
         ("unet.bin", _Evil(), r"unet\.bin holds no tensors by name"),
         ("unet.bin", {"conv_in.weight": 1}, r"unet\.bin holds no tensors by name"),
         ("unet.bin", [1, 2], r"unet\.bin holds no tensors by name"),
-        ("unet.bin", {"conv_in.weight": torch.zeros(3)}, r"cannot be loaded as an SDXL pipeline"),
+        (
+            "unet.bin",
+            {"conv_in.weight": torch.zeros(3)},
+            r"unet\.bin is not of this base: .* is \[3\], not",
+        ),
         ("unet.bin", {"other": torch.zeros(3)}, r"has other, which .*config\.json has not"),
         ("unet.bin", {}, r"unet\.bin lacks \d+ of the model's tensors, such as add_embedding"),
     ],

@@ -19,14 +19,12 @@ from challenge.budget import Clock
 from challenge.environment import describe_machine, device_title, resolve_dtype
 from challenge.errors import GenerationError, WeightsError
 from challenge.generators.compiled_blocks import compile_blocks
-from challenge.generators.quantized import quantize
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.quantizing import IMAGES, quantize_or_explain
 from challenge.records import SCHEMA_VERSION
 from challenge.settings import BenchmarkSettings, QuantizeName
 from challenge.spec import DATASETS
-
-DAMAGED_IMAGES = 8  # made with and without a quantized UNet
 
 Say = Callable[[str], None]
 
@@ -109,8 +107,9 @@ class Measurement:
 
     def _quantize(self, generator: OneStepGenerator, name: QuantizeName) -> None:
         """Quantize the UNet; what that did to a few images is a part of the document."""
-        prompts, seeds = self.bench.work.batch(DAMAGED_IMAGES)
-        damage = quantize(generator, name, prompts, seeds, [self.bench.work.target_size])
+        prompts, seeds = self.bench.work.batch(IMAGES)
+        targets = [self.bench.work.target_size]
+        damage = quantize_or_explain(generator, name, prompts, seeds, targets)
         self.damages[f"{name}, {generator.description.dtype}"] = asdict(damage)
 
     def release(self) -> None:
@@ -164,10 +163,12 @@ class Measurement:
     def sweep_one(self, variant: Variant, batch_sizes: Sequence[int]) -> None:
         """Add the rows of one variant at each batch size; one that cannot be is a row."""
         dtype = resolve_dtype(variant.dtype, self.source.device)
-        generator, load_s = self.load(dtype, compiled=variant.compile, quantized=variant.quantize)
         try:
+            generator, load_s = self.load(
+                dtype, compiled=variant.compile, quantized=variant.quantize
+            )
             use_decoder(generator, variant, self.bench.work.target_size)
-        except (WeightsError, ValueError) as error:
+        except (GenerationError, WeightsError, ValueError) as error:
             self._add(failed_row(OURS, min(batch_sizes), variant, str(error)))
             return
         ceiling = self.ceiling(generator, dtype)

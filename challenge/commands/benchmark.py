@@ -60,13 +60,15 @@ def _measurement(settings: BenchmarkSettings, clock: RunClock, view: RunView) ->
     say = _teller(view)
     say("importing torch and diffusers")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch.profiler's own lines are no result
+    import torch
+
     from challenge.benchmarks.measure import Measurement
     from challenge.environment import device_title, resolve_device
     from challenge.generators.quantized import check_quantize
 
     device = resolve_device(settings.device)
     for name in settings.quantize:
-        check_quantize(name, device)
+        check_quantize(name, device, torch.bfloat16)  # what another dtype cannot do is a row
     say(f"device {device} ({device_title(device)})")
     measurement = Measurement.of(settings, device, clock, say)
     if note := measurement.bench.stopwatch.meter.note:

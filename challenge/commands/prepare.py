@@ -45,7 +45,7 @@ def prepare_command(settings: PrepareSettings) -> int:
 
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
-    check_quantize(settings.quantize, device)
+    check_quantize(settings.quantize, device, dtype)
     show_note(f"device {device} ({device_title(device)}), {str(dtype).removeprefix('torch.')}")
     generator = load_generator(
         settings.model,

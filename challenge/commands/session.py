@@ -124,7 +124,7 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
     settings = session.settings
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
-    check_quantize(settings.quantize, device)
+    check_quantize(settings.quantize, device, dtype)
     dtype_name = str(dtype).removeprefix("torch.")
     session.emit(Notice(f"device {device} ({device_title(device)}), {dtype_name}"))
 

@@ -1,6 +1,6 @@
 """Prompts as the UNet reads them: encoded once, kept in tables, gathered by index.
 
-A table that would fill more than a fifth of a GPU's memory, with those before it, stays on the CPU,
+A table that would fill more than a tenth of a GPU's memory, with those before it, stays on the CPU,
 and each batch brings its own rows through pinned memory: no copy makes the CPU wait for the device.
 A file that ``prepare`` wrote is mapped into memory and never read as a whole, unless it goes to the
 device: a run reads the rows that it uses and no others.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from challenge.generators.embeddings_file import Owner, open_embeddings
 
-DEVICE_SHARE = 0.2  # of a GPU's memory, at most, for embeddings
+DEVICE_SHARE = 0.1  # of a GPU's memory, at most, for embeddings
 
 # hidden states [N, tokens, width], then pooled prompts [N, width] if there are any
 Kinds = tuple[Tensor, ...]

@@ -49,12 +49,12 @@ class Damage:
         )
 
 
-def check_quantize(name: QuantizeName, device: torch.device) -> None:
+def check_quantize(name: QuantizeName, device: torch.device, dtype: torch.dtype) -> None:
     """Refuse what cannot be, before anything is loaded.
 
     Raises:
         DeviceError: the device cannot multiply in eight bits.
-        UsageError: torchao is not installed.
+        UsageError: torchao is not installed, or does not multiply this dtype in eight bits.
     """
     if name == "none":
         return
@@ -69,6 +69,9 @@ def check_quantize(name: QuantizeName, device: torch.device) -> None:
                 "--quantize fp8 needs a GPU of compute capability 8.9 (Ada, Hopper) or more; found "
                 f"{found}; {instead}"
             )
+        if dtype != torch.bfloat16:  # torchao's scale for each row is for nothing else
+            found = str(dtype).removeprefix("torch.")
+            raise UsageError(f"--quantize fp8 is for bfloat16, not {found}; give --dtype bfloat16")
     try:
         import torchao  # noqa: F401
     except ImportError as error:

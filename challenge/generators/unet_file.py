@@ -22,12 +22,18 @@ def load_unet_file(
 ) -> tuple[UNet2DConditionModel, list[str]]:
     """The UNet on ``device``, and the names of the tensors that the file lacks.
 
-    ``ValueError`` for tensors that the config has no place for.
+    ``ValueError`` for tensors that the config has no place for, or another shape.
     """
     config = UNet2DConditionModel.load_config(config_dir, local_files_only=True)
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     tensors = {name: tensor.to(device, dtype) for name, tensor in _tensors(path)}
+    for name, wanted in unet.state_dict().items():
+        if name in tensors and tensors[name].shape != wanted.shape:
+            found = list(tensors[name].shape)
+            raise ValueError(
+                f"{path} is not of this base: {name} is {found}, not {list(wanted.shape)}"
+            )
     missing, unexpected = unet.load_state_dict(tensors, strict=False, assign=True)
     if unexpected:
         raise ValueError(f"{path} has {unexpected[0]}, which {config_dir / 'config.json'} has not")

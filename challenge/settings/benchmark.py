@@ -91,6 +91,10 @@ class BenchmarkSettings:
             raise UsageError(f"--budget-s {self.budget_s:g} is not a time; give seconds above 0")
         if self.preset and (self.all_gpus or self.record):
             raise UsageError("--preset writes its own files, of one GPU; see --out and --device")
+        if self.preset and (self.quantize != ("none",) or "on" in self.compile):
+            raise UsageError(
+                "--preset chooses its rows itself; leave --quantize and --compile away"
+            )
         if self.all_gpus and self.device != "auto":
             raise UsageError(f"--all-gpus with --device {self.device}; leave one of them away")
         for size in self.batch_sizes:

@@ -136,8 +136,8 @@ class GenerateSettings:
     """Number format of the model; auto: float16 on a GPU, float32 on a CPU."""
     quantize: QuantizeName = "none"
     """Linear layers of the UNet in eight bits, by torchao: fp8 (multiplied in eight bits; a GPU of
-    compute capability 8.9), fp8-weights or int8-weights (less memory, not faster). The damage is
-    told and stands in run.json.
+    compute capability 8.9, --dtype bfloat16, and slow without --compile on), fp8-weights or
+    int8-weights (less memory, not faster). The damage is told and stands in run.json.
     """
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -175,6 +175,11 @@ class GenerateSettings:
             raise UsageError(f"--quantize: {self.model} has no UNet; leave --quantize away")
         if self.compile == "on" and self.model.startswith("images:"):
             raise UsageError(f"--compile on: {self.model} has no UNet; leave --compile away")
+        if self.compile == "on" and self.ipc != "auto":
+            raise UsageError(
+                f"--compile on with --ipc {self.ipc}: the same plan is to give the same file, and "
+                "when compiled code takes over depends on the machine; leave one of them away"
+            )
         if not self.max_file_gib > 0:
             raise UsageError(
                 f"--max-file-gib {self.max_file_gib:g} is not a size; give GiB above 0"
