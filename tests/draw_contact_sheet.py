@@ -1,7 +1,7 @@
 """Draws some pictures of every class of one data set by the embedded model, with the class's name.
 
-    python tests/draw_contact_sheet.py cifar100 docs/tiny-cifar100.png
-    python tests/draw_contact_sheet.py tinyimagenet docs/tiny-tinyimagenet.jpg
+    PYTHONPATH=. python tests/draw_contact_sheet.py cifar100 docs/tiny-cifar100.png
+    PYTHONPATH=. python tests/draw_contact_sheet.py tinyimagenet docs/tiny-tinyimagenet.jpg
 
 The first seeds there are, none picked out.
 """
