@@ -1,9 +1,8 @@
 """Quantizes the UNet before the first image, on prompts of the run; what fails is one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from challenge.decoder_choice import spread_prompts
-from challenge.errors import GenerationError, first_line
 from challenge.generators.quantized import Damage, quantize
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook
@@ -28,20 +27,4 @@ def quantize_for(
     prompts = spread_prompts(list(books.values()), IMAGES)
     seeds = [derive_seed(run_seed, "quantize", number) for number in range(IMAGES)]
     targets = [spec.image_size for spec in books]
-    return quantize_or_explain(generator, name, prompts, seeds, targets)
-
-
-def quantize_or_explain(
-    generator: OneStepGenerator,
-    name: QuantizeName,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    targets: Sequence[int],
-) -> Damage:
-    """Quantize in place; ``GenerationError`` when that cannot be, whatever was raised."""
-    try:
-        return quantize(generator, name, prompts, seeds, targets)
-    except Exception as error:  # torchao, torch and drivers raise anything
-        raise GenerationError(
-            f"--quantize {name} failed: {first_line(error)}; leave it away"
-        ) from error
+    return quantize(generator, name, prompts, seeds, targets)

@@ -1,8 +1,10 @@
 import json
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -162,6 +164,24 @@ def test_a_quantized_unet_is_a_row_and_its_damage_is_told(run_cli: CliRunner) ->
     assert damage["layers"] == 12
     assert 0 < damage["latents_error"] < 0.001
     assert damage["psnr_db"]["32"] > 60
+
+
+def test_a_unet_that_cannot_be_quantized_is_a_row_and_the_others_stay(
+    run_cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> int:
+        raise AssertionError("only works for something else")
+
+    monkeypatch.setitem(sys.modules, "torchao", ModuleType("torchao"))
+    monkeypatch.setattr("challenge.generators.quantized.quantize_layers", fail)
+    flags = ("--quantize", "none", "int8-weights", "--batch-sizes", "2")
+    code, output, errors = run_cli(
+        "benchmark", "--model", "tiny", "--seconds-per-row", "0.01", *flags, "--json"
+    )
+    assert code == 0, errors
+    plain, failed = json.loads(output.splitlines()[-1])["rows"]
+    assert plain["images_per_s"] > 0
+    assert "--quantize int8-weights failed: only works for something else" in failed["error"]
 
 
 def test_what_the_device_cannot_quantize_is_refused_at_once(run_cli: CliRunner) -> None:

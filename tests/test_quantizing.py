@@ -5,6 +5,7 @@ from pipelines import one_step_generator, small_pipeline
 
 from challenge import quantizing
 from challenge.errors import GenerationError
+from challenge.generators import quantized
 from challenge.generators.quantized import Damage
 from challenge.prompts import find_prompts_dir, load_prompt_book
 from challenge.quantizing import quantize_for
@@ -29,10 +30,11 @@ def test_the_damage_is_told_on_prompts_of_many_classes(monkeypatch: pytest.Monke
 
 
 def test_what_torchao_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object) -> Damage:
+    def fail(*arguments: object) -> int:
         raise NotImplementedError("no kernel for this\nand more")
 
-    monkeypatch.setattr(quantizing, "quantize", fail)
+    monkeypatch.setattr(quantized, "quantize_layers", fail)
     generator = one_step_generator(small_pipeline())
+    generator.encode_prompts(BOOKS[CIFAR100].all_prompts())
     with pytest.raises(GenerationError, match=r"--quantize fp8 failed: no kernel for this; leave"):
         quantize_for(BOOKS, generator, "fp8", run_seed=0)

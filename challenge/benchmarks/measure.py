@@ -19,9 +19,10 @@ from challenge.budget import Clock
 from challenge.environment import describe_machine, device_title, resolve_dtype
 from challenge.errors import GenerationError, WeightsError
 from challenge.generators.compiled_blocks import compile_blocks
+from challenge.generators.quantized import quantize
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
-from challenge.quantizing import IMAGES, quantize_or_explain
+from challenge.quantizing import IMAGES
 from challenge.records import SCHEMA_VERSION
 from challenge.settings import BenchmarkSettings, QuantizeName
 from challenge.spec import DATASETS
@@ -109,7 +110,7 @@ class Measurement:
         """Quantize the UNet; what that did to a few images is a part of the document."""
         prompts, seeds = self.bench.work.batch(IMAGES)
         targets = [self.bench.work.target_size]
-        damage = quantize_or_explain(generator, name, prompts, seeds, targets)
+        damage = quantize(generator, name, prompts, seeds, targets)
         self.damages[f"{name}, {generator.description.dtype}"] = asdict(damage)
 
     def release(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from challenge.errors import DeviceError, UsageError
+from challenge.errors import DeviceError, GenerationError, UsageError, first_line
 from challenge.generators.decoder_fitting import psnr_db
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.images import shrink
@@ -89,12 +89,18 @@ def quantize(
 ) -> Damage:
     """Quantize the generator's UNet in place; these images, made before and after, tell the damage.
 
-    Raises what torchao raises.
+    Raises:
+        GenerationError: it cannot be done with this model, device and version of torchao.
     """
     pictures = _Pictures(generator, prompts, seeds, targets)
     before = pictures.make()
-    layers = quantize_layers(generator.unet, name)
-    after = pictures.make()
+    try:
+        layers = quantize_layers(generator.unet, name)
+        after = pictures.make()
+    except Exception as error:  # torchao, torch and drivers raise anything
+        raise GenerationError(
+            f"--quantize {name} failed: {first_line(error)}; leave it away"
+        ) from error
     generator.description = replace(generator.description, quantize=name)
     return Damage(
         name=name,
