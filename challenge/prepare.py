@@ -153,10 +153,13 @@ def _keep_compiled(
     resolution, side = generator.resolution(spec.image_size), generator.image_size(spec.image_size)
     firsts = [book.prompts_for(entry.index)[0] for entry in book.classes]
 
+    def prompts_of(size: int) -> list[str]:
+        return [firsts[number % len(firsts)] for number in range(size)]
+
     def batch_s(size: int) -> float:
         begun_s = clock()
-        prompts = [firsts[number % len(firsts)] for number in range(size)]
-        generator.generate(prompts, range(size), side).flatten()[0].item()  # waits for the device
+        images = generator.generate(prompts_of(size), range(size), side)
+        images.flatten()[0].item()  # waits for the device
         return clock() - begun_s
 
     import_s = -clock()
@@ -164,7 +167,7 @@ def _keep_compiled(
     import_s += clock()
     size = _best_size(settings, batch_s, room_for_twice(generator.device))
     file = CompileFactsFile(folder, generator, resolution)
-    prompts = [firsts[number % len(firsts)] for number in range(size)]
+    prompts = prompts_of(size)
     try:
         cold = compile_unet(generator, prompts, range(size), resolution, file.code_folder, clock)
         plain_s, compiled_s = list[float](), list[float]()

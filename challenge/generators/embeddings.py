@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from challenge.generators.embeddings_file import Owner, open_embeddings
+from challenge.transfer import to_device
 
 DEVICE_SHARE = 0.1  # of a GPU's memory, at most, for embeddings
 
@@ -162,12 +163,10 @@ class PromptEmbeddings:
     def _rows_of(self, table: Table, rows: Sequence[int]) -> Sequence[Tensor]:
         """These rows on the device; no copy makes the CPU wait for it."""
         index = torch.tensor([row - table.first for row in rows])
-        on_gpu = self._device.type == "cuda"
         if not table.streamed:
-            if on_gpu:
-                index = index.pin_memory().to(self._device, non_blocking=True)
+            index = to_device(index, self._device)
             return [kind.index_select(0, index) for kind in table.kinds]
-        found = []
+        on_gpu, found = self._device.type == "cuda", []
         for kind in table.kinds:
             shape = (len(index), *kind.shape[1:])
             part = torch.empty(shape, dtype=kind.dtype, pin_memory=on_gpu)
