@@ -8,6 +8,10 @@ Nothing is trained on them here but the baseline that papers print as "random re
 """
 
 import abc
+import pickle
+import re
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,8 @@ from challenge.datasets import FOLDERS, read_cifar100, read_images
 from challenge.errors import DataError
 from challenge.seeds import derive_seed
 from challenge.spec import DatasetSpec
+
+_FOUND_BY = re.compile(r"(\w+)_s_\d+\.png")
 
 
 class TrainImages(abc.ABC):
@@ -40,12 +46,17 @@ class TrainImages(abc.ABC):
     def read(self, class_index: int, places: list[int]) -> UInt8[Tensor, "N 3 S S"]:
         """The images at these places among those of a class."""
 
+    def search_terms(self, class_index: int, places: list[int]) -> list[str]:
+        """What each of them was found by; empty texts, unless the data set tells."""
+        return [""] * len(places)
+
 
 class _Cifar100(TrainImages):
     """50,000 images in one file, 150 MB in memory."""
 
     def __init__(self, data_dir: Path) -> None:
         self._pixels, targets = read_cifar100(data_dir / FOLDERS["cifar100"], train=True)
+        self._file = data_dir / FOLDERS["cifar100"] / "train"
         labels = np.array(targets)
         classes = range(int(labels.max()) + 1)
         self._places: list[Int64[np.ndarray, " _"]] = [
@@ -56,6 +67,19 @@ class _Cifar100(TrainImages):
     def read(self, class_index: int, places: list[int]) -> UInt8[Tensor, "N 3 S S"]:
         # not np.take: of torchvision's transposed array it would copy all, 0.3 s an image
         return _channels_first(self._pixels[self._places[class_index][places]])
+
+    @cached_property
+    def _names(self) -> list[str]:
+        # torchvision, which has checked the file's md5 by now, leaves this entry out
+        with self._file.open("rb") as file:
+            content: dict[str, list[str]] = pickle.load(file, encoding="latin1")  # noqa: S301
+        return content["filenames"]
+
+    def search_terms(self, class_index: int, places: list[int]) -> list[str]:
+        """From ``red_delicious_s_000123.png``: ``red delicious``."""
+        names = (self._names[place] for place in self._places[class_index][places])
+        found = (_FOUND_BY.fullmatch(name) for name in names)
+        return [match[1].replace("_", " ") if match else "" for match in found]
 
 
 class _TinyImageNet(TrainImages):
@@ -92,15 +116,18 @@ def load_train_images(
     """
     if per_class < 1:
         raise ValueError(f"per_class is {per_class}, expected at least 1")
-    rng = np.random.default_rng(derive_seed(seed, "train images", spec.name))
     images = TrainImages.below(spec, data_dir)
-    count = min(per_class, *images.counts)
-    return torch.cat(
-        [
-            images.read(index, rng.permutation(of_class)[:count].tolist())
-            for index, of_class in enumerate(images.counts)
-        ]
-    )
+    drawn = draw_places(spec, images.counts, per_class, seed)
+    return torch.cat([images.read(index, places) for index, places in enumerate(drawn)])
+
+
+def draw_places(
+    spec: DatasetSpec, counts: Sequence[int], per_class: int, seed: int
+) -> list[list[int]]:
+    """Places drawn at random among the images of each class, as many of each."""
+    rng = np.random.default_rng(derive_seed(seed, "train images", spec.name))
+    count = min(per_class, *counts)
+    return [rng.permutation(of_class)[:count].tolist() for of_class in counts]
 
 
 def _channels_first(pixels: UInt8[np.ndarray, "N S S 3"]) -> UInt8[Tensor, "N 3 S S"]:

@@ -37,11 +37,17 @@ def small_data() -> list[TrainingImages]:
         shape = (CLASSES, PER_CLASS, *spec.image_shape)
         images = torch.randint(0, 256, shape, generator=rng).to(torch.uint8)
         data.append(
-            TrainingImages(replace(spec, num_classes=CLASSES), images[:, 2:], images[:, :2])
+            TrainingImages(
+                replace(spec, num_classes=CLASSES),
+                images[:, 2:],
+                images[:, :2],
+                [[""] * (PER_CLASS - 2)] * CLASSES,
+            )
         )
     return data
 
 
 def small_books() -> list[PromptBook]:
-    books = [load_prompt_book(spec, find_prompts_dir(None)) for spec in DATASETS.values()]
+    folder = find_prompts_dir(None)
+    books = [load_prompt_book(spec, folder, preset="diverse") for spec in DATASETS.values()]
     return [replace(book, classes=book.classes[:CLASSES]) for book in books]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ def coloured(real: TrainingImages) -> TrainingImages:
     for part in (train, validation):
         for label in range(CLASSES):
             part[label, :, label] = 250
-    return TrainingImages(real.spec, train, validation)
+    return replace(real, train=train, validation=validation)
 
 
 def test_it_learns_to_tell_colours_and_is_measured_on_other_images(tmp_path: Path) -> None:

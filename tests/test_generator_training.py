@@ -23,6 +23,7 @@ from challenge.embedded_training.pixel_judges import PixelJudges
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
 from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.topics import class_topics
 from challenge.embedded_training.training_log import TrainingLog
 from challenge.evaluation.classifier import new_convnet
 from challenge.generators.one_step import only_step
@@ -41,9 +42,12 @@ def lesson() -> Lesson:
     latents = PatchLatents.fit([real.train.flatten(0, 1)], rng)
     torch.manual_seed(0)
     judge = freeze(FeatureNetwork(real.spec))
-    prompts = PromptPool.of(load_tiny_pipeline(), book, real.spec.image_size, 0, CPU)
+    topics = class_topics(real, book, seed=0)
+    texts = [prompt for each in topics for prompt in each.prompts]
+    prompts = PromptPool.of(load_tiny_pipeline(), texts, real.spec.image_size, CPU)
     features = RealFeatures.of(real, judge, latents, CPU)
-    return Lesson("cifar100", real.spec.image_size // LATENT_PIXELS, judge, features, prompts)
+    side = real.spec.image_size // LATENT_PIXELS
+    return Lesson("cifar100", side, judge, features, topics, prompts)
 
 
 def new_training(lesson: Lesson, out: Path) -> GeneratorTraining:

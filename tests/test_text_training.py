@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -5,13 +6,16 @@ import torch
 from conftest import FakeClock
 from small_training import small_books
 
+from challenge.embedded_training.looks import LOOKS
 from challenge.embedded_training.text_training import (
+    NO_PHRASE,
     PromptClassifier,
+    PromptSource,
     learn_vocabulary,
     train_text_encoders,
 )
 from challenge.embedded_training.training_log import TrainingLog
-from challenge.embedded_training.wording import all_texts
+from challenge.embedded_training.wording import all_phrases, all_texts
 from challenge.generators.tiny import (
     TINY_MODEL_DIR,
     VOCABULARY_FILE,
@@ -20,7 +24,7 @@ from challenge.generators.tiny import (
     load_tiny_pipeline,
 )
 from challenge.generators.tiny_networks import VOCABULARY_SIZE
-from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.spec import DATASETS
 
 TEXTS = ["a photo of an apple", "a photo of a bear", "a dolphin in the sea", "dolphins"]
@@ -48,10 +52,10 @@ def test_training_makes_the_classes_easier_to_tell(tmp_path: Path) -> None:
     torch.manual_seed(0)
     pipe = build_pipeline(learn_vocabulary(all_texts(small_books())))
     log = TrainingLog(tmp_path / "log.jsonl", FakeClock())
-    train_text_encoders(pipe, small_books(), 12, seed=0, log=log)
+    train_text_encoders(pipe, small_books(), 20, seed=0, log=log)
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     assert '"accuracy"' in line
-    pooled = _pooled(pipe, ["an apple on snow", "the apple, side view", "a baby on snow"])
+    pooled = _pooled(pipe, ["an apple, from above", "the apple, side view", "a baby, from above"])
     same, other = torch.cosine_similarity(pooled[:1], pooled[1:]).tolist()
     assert same > other
 
@@ -69,8 +73,27 @@ def test_the_shipped_encoders_tell_a_class_in_any_wording() -> None:
 @pytest.mark.parametrize("book", [0, 1])
 def test_each_encoder_gives_logits_for_the_classes_of_the_book(book: int) -> None:
     pipe = load_tiny_pipeline()
-    logits = PromptClassifier(pipe, small_books())(torch.tensor([[512, 40, 513]]), book)
-    assert [tuple(each.shape) for each in logits] == [(1, 3), (1, 3)]
+    told = PromptClassifier(pipe, small_books())(torch.tensor([[512, 40, 513]]), book)
+    phrases = sum(map(len, all_phrases(small_books()[book])))
+    for each in told:
+        assert [tuple(logits.shape) for logits in each] == [(1, 3), (1, phrases), (1, len(LOOKS))]
+
+
+@pytest.mark.parametrize("book", small_books(), ids=lambda book: book.dataset)
+def test_drawn_prompts_come_with_what_they_ask_for(book: PromptBook) -> None:
+    prompts, asked = PromptSource(book).draw(200, random.Random(0))
+    phrases = [(label, text) for label, texts in enumerate(all_phrases(book)) for text in texts]
+    assert set(asked.classes.tolist()) == {0, 1, 2}
+    for prompt, label, number in zip(
+        prompts, asked.classes.tolist(), asked.phrases.tolist(), strict=True
+    ):
+        of_class, text = (label, "") if number == NO_PHRASE else phrases[number]
+        assert of_class == label
+        assert text in prompt
+    assert 0 < int((asked.phrases == NO_PHRASE).sum()) < 120
+    snowy = torch.tensor([" snow" in prompt for prompt in prompts])
+    assert bool(asked.looks[snowy, list(LOOKS).index("light")].all())
+    assert 0 < float(asked.looks.mean()) < 0.5
 
 
 def _pooled(pipe: object, prompts: list[str]) -> torch.Tensor:

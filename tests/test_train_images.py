@@ -6,7 +6,7 @@ from real_layouts import write_tiny_train
 
 from challenge.errors import DataError
 from challenge.spec import CIFAR100, TINYIMAGENET
-from challenge.train_images import load_train_images
+from challenge.train_images import TrainImages, load_train_images
 
 
 def test_training_images_come_class_by_class_each_at_most_once(cifar_train_dir: Path) -> None:
@@ -39,6 +39,16 @@ def test_tiny_training_images_come_in_the_order_of_sorted_wnids(tmp_path: Path) 
     next((tmp_path / "tiny-imagenet-200" / "train").glob("n01443537/images/*")).unlink()
     with pytest.raises(DataError, match=r"no image in .*n01443537"):
         load_train_images(TINYIMAGENET, tmp_path, per_class=1, seed=0)
+
+
+def test_what_images_were_found_by_is_told_where_the_data_set_tells(
+    cifar_train_dir: Path, tmp_path: Path
+) -> None:
+    cifar100 = TrainImages.below(CIFAR100, cifar_train_dir)
+    assert cifar100.search_terms(7, [2, 0]) == ["found by 7"] * 2
+    assert cifar100.search_terms(0, [0, 1, 2]) == ["", "found by 0", "found by 0"]
+    write_tiny_train(tmp_path)
+    assert TrainImages.below(TINYIMAGENET, tmp_path).search_terms(1, [0, 1]) == ["", ""]
 
 
 def test_missing_training_images_are_told(cifar_dir: Path) -> None:

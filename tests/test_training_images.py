@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from challenge.embedded_training import training_images
 from challenge.embedded_training.training_images import (
     labels_of,
     load_training_images,
@@ -12,24 +11,36 @@ from challenge.embedded_training.training_images import (
     to_signed,
 )
 from challenge.spec import CIFAR100
+from challenge.train_images import TrainImages
 
 
-def numbered_images(spec: object, data: Path, per_class: int, seed: int) -> torch.Tensor:
+class NumberedImages(TrainImages):
     """20 images of each class; the first pixel holds the class, the second the number."""
-    images = torch.zeros(2000, 3, 32, 32, dtype=torch.uint8)
-    images[:, 0, 0, 0] = torch.arange(100).repeat_interleave(20)
-    images[:, 0, 0, 1] = torch.arange(20).repeat(100)
-    return images
+
+    counts = (20,) * 100
+
+    def read(self, class_index: int, places: list[int]) -> torch.Tensor:
+        images = torch.zeros(len(places), 3, 32, 32, dtype=torch.uint8)
+        images[:, 0, 0, 0] = class_index
+        images[:, 0, 0, 1] = torch.tensor(places)
+        return images
+
+    def search_terms(self, class_index: int, places: list[int]) -> list[str]:
+        return [f"{class_index} {place}" for place in places]
 
 
-def test_the_last_tenth_of_each_class_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_images, "load_train_images", numbered_images)
+def test_a_tenth_of_each_class_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainImages, "below", lambda spec, data_dir: NumberedImages())
     real = load_training_images(CIFAR100, Path("data"), seed=0)
     assert real.train.shape == (100, 18, 3, 32, 32)
     assert real.validation.shape == (100, 2, 3, 32, 32)
     for part in (real.train, real.validation):
         assert torch.equal(part.flatten(0, 1)[:, 0, 0, 0].long(), labels_of(part))
-    assert sorted(set(real.validation[0, :, 0, 0, 1].tolist())) == [18, 19]
+    for of_class, terms in zip(real.train, real.search_terms, strict=True):
+        assert [f"{c} {n}" for c, n in of_class[:, 0, 0, :2].tolist()] == list(terms)
+    numbers = torch.cat([real.train[0], real.validation[0]])[:, 0, 0, 1].tolist()
+    assert sorted(numbers) == list(range(20))
+    assert numbers != list(range(20))
 
 
 def test_pixels_span_minus_one_to_one() -> None:

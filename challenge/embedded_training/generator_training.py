@@ -1,8 +1,8 @@
 """Train the UNet by drifting: the long stage, which can be killed and goes on from a checkpoint.
 
-A step makes 16 images of each of 8 classes of one data set and pulls their latents and features
-towards those of 48 real images of the same classes. What is shipped is a moving average of the
-weights.
+A step makes 16 images of each of 8 classes of one data set, each class of one of its topics, and
+pulls their latents and features towards those of 48 real images of the same topics. What is shipped
+is a moving average of the weights.
 """
 
 import copy
@@ -22,9 +22,10 @@ from challenge.embedded_training.drifting import by_class, compare_places, drift
 from challenge.embedded_training.feature_network import FeatureNetwork, Features
 from challenge.embedded_training.master_weights import MasterWeights, learning_rate_factor
 from challenge.embedded_training.pixel_judges import PixelJudges
-from challenge.embedded_training.prompt_pool import PROMPTS_PER_CLASS, PromptPool
+from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures, run_frozen
 from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.topics import ClassTopics, Topic
 from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.generators.one_step import OneStep
 from challenge.generators.tiny_networks import LATENT_CHANNELS
@@ -32,6 +33,7 @@ from challenge.generators.tiny_networks import LATENT_CHANNELS
 LONGEST_AVERAGE = 0.998  # the moving average looks back over so much: 500 steps
 FLAT_SHARE = 0.75
 REPORT_PER_CLASS = 8
+REPORTED_AT_ONCE = 25  # classes
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class Lesson:
     latent_side: int
     judge: FeatureNetwork
     real: RealFeatures
+    topics: Sequence[ClassTopics]
     prompts: PromptPool
 
     @property
     def num_classes(self) -> int:
         """Classes of the data set."""
-        return len(self.prompts.pooled)
+        return len(self.topics)
 
 
 class LessonPlan:
@@ -125,10 +128,11 @@ class GeneratorTraining:
         """Drifting in latents and features, drifting in pixels, cross-entropy."""
         settings, rng = self._settings, self._rng
         classes = min(settings.classes_per_step, lesson.num_classes)
-        drawn = torch.randperm(lesson.num_classes, generator=rng)[:classes]
-        real = lesson.real.draw(drawn, settings.real_per_class, rng)
-        labels = drawn.repeat_interleave(settings.made_per_class)
-        latents = self._paint(self._weights.working, lesson, labels)
+        drawn = torch.randperm(lesson.num_classes, generator=rng)[:classes].tolist()
+        topics = [lesson.topics[label].draw(rng) for label in drawn]
+        real = lesson.real.draw(topics, settings.real_per_class, rng)
+        labels = torch.tensor(drawn).repeat_interleave(settings.made_per_class)
+        latents = self._paint(self._weights.working, lesson, topics, settings.made_per_class)
         made = lesson.judge.features(latents.to(torch.bfloat16))._replace(latents=latents)
         logits = lesson.judge.classify(made).float()
         cross_entropy = F.cross_entropy(logits, labels.to(self._device), label_smoothing=0.1)
@@ -136,12 +140,16 @@ class GeneratorTraining:
         return compare(made, real, classes), in_pixels, cross_entropy
 
     def _paint(
-        self, unet: UNet2DConditionModel, lesson: Lesson, labels: Tensor
+        self, unet: UNet2DConditionModel, lesson: Lesson, topics: Sequence[Topic], count: int
     ) -> Float[Tensor, "B latent h w"]:
-        shape = (len(labels), LATENT_CHANNELS, lesson.latent_side, lesson.latent_side)
+        """``count`` images of each topic, topic after topic, each of any of its prompts."""
+        shape = (count * len(topics), LATENT_CHANNELS, lesson.latent_side, lesson.latent_side)
         noise = torch.randn(shape, generator=self._rng).to(self._device)
-        prompts = torch.randint(PROMPTS_PER_CLASS, (len(labels),), generator=self._rng)
-        return lesson.prompts.paint(unet, self._one_step, labels, noise, prompts)
+        prompts = []
+        for topic in topics:
+            places = torch.randint(len(topic.prompts), (count,), generator=self._rng)
+            prompts += [topic.prompts[place] for place in places.tolist()]
+        return lesson.prompts.paint(unet, self._one_step, prompts, noise)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -160,11 +168,14 @@ class GeneratorTraining:
         """
         labels = torch.arange(lesson.num_classes).repeat_interleave(REPORT_PER_CLASS)
         unet = copy.deepcopy(self.average).to(torch.bfloat16)
-        painted = [self._paint(unet, lesson, some) for some in torch.split(labels, 200)]
+        wholes = [each.whole for each in lesson.topics]
+        starts = range(0, len(wholes), REPORTED_AT_ONCE)
+        parts = [wholes[start : start + REPORTED_AT_ONCE] for start in starts]
+        painted = [self._paint(unet, lesson, part, REPORT_PER_CLASS) for part in parts]
         made = [run_frozen(lesson.judge, latents) for latents in painted]
         logits = torch.cat([lesson.judge.classify(some) for some in made])
         right = (logits.argmax(1).cpu() == labels).float().mean()
-        real = lesson.real.draw(torch.arange(lesson.num_classes), REPORT_PER_CLASS, self._rng)
+        real = lesson.real.draw(wholes, REPORT_PER_CLASS, self._rng)
         values = {"recognised": float(right)}
         for name, index in (("feature_spread", 2), ("latent_spread", 0)):
             spread = _spread(torch.cat([some[index] for some in made]))

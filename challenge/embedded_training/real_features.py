@@ -3,6 +3,7 @@
 A step compares 128 made images with 384 real ones. Run anew, those would cost a fifth of the step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from challenge.embedded_training.feature_network import FeatureNetwork, Features
 from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.topics import Topic
 from challenge.embedded_training.training_images import TrainingImages
 
 
@@ -38,12 +40,20 @@ class RealFeatures:
             classes.append(run_frozen(network, z.to(device)))
         return cls(Features(*(torch.stack(parts) for parts in zip(*classes, strict=True))))
 
-    def draw(self, labels: Int64[Tensor, " classes"], count: int, rng: torch.Generator) -> Features:
-        """``count`` of each of these classes, drawn with repeats, class after class."""
-        images = self.by_class.latents.shape[1]
-        places = torch.randint(images, (len(labels), count), generator=rng)
-        rows = labels[:, None]
+    def draw(self, topics: Sequence[Topic], count: int, rng: torch.Generator) -> Features:
+        """``count`` of each of these topics, drawn with repeats, topic after topic."""
+        images = self.by_class.latents.shape[1] // 2
+        places = torch.stack([_draw(topic.images, images, count, rng) for topic in topics])
+        rows = torch.tensor([topic.label for topic in topics])[:, None]
         return Features(*(part[rows, places].flatten(0, 1) for part in self.by_class))
+
+
+def _draw(
+    among: Int64[Tensor, " N"], images: int, count: int, rng: torch.Generator
+) -> Int64[Tensor, " count"]:
+    """Places of some images and of mirror images, which come after all images of a class."""
+    drawn = among[torch.randint(len(among), (count,), generator=rng)]
+    return drawn + images * torch.randint(2, (count,), generator=rng)
 
 
 @torch.no_grad()

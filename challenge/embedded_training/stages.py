@@ -32,6 +32,7 @@ from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.text_training import learn_vocabulary, train_text_encoders
+from challenge.embedded_training.topics import class_topics
 from challenge.embedded_training.training_images import TrainingImages, load_training_images
 from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.embedded_training.vae_training import train_vae
@@ -73,7 +74,8 @@ class TrainingRun:
             DataError: a data set is missing or damaged.
         """
         settings.out.mkdir(parents=True, exist_ok=True)
-        books = [load_prompt_book(spec, find_prompts_dir(None)) for spec in DATASETS.values()]
+        folder = find_prompts_dir(None)
+        books = [load_prompt_book(spec, folder, preset="diverse") for spec in DATASETS.values()]
         data = [
             load_training_images(spec, settings.data, settings.seed) for spec in DATASETS.values()
         ]
@@ -153,9 +155,10 @@ class TrainingRun:
             judge = freeze(self._feature_network(real, latents, start))
             name, size = real.spec.name, real.spec.image_size
             features = RealFeatures.of(real, judge, latents, self.device)
-            seed = self._seed("prompts", name)
-            prompts = PromptPool.of(pipe, book, size, seed, self.device)
-            return Lesson(name, size // LATENT_PIXELS, judge, features, prompts)
+            topics = class_topics(real, book, self._seed("prompts", name))
+            texts = [prompt for each in topics for prompt in each.prompts]
+            prompts = PromptPool.of(pipe, texts, size, self.device)
+            return Lesson(name, size // LATENT_PIXELS, judge, features, topics, prompts)
 
         return LessonPlan(
             [partial(prepare, *each) for each in zip(self.data, self.books, strict=True)],

@@ -1,8 +1,9 @@
-"""The fixed vocabulary, and the text encoders that tell the classes from prompts of any wording."""
+"""The fixed vocabulary, and the text encoders: they tell what prompts of any wording ask for."""
 
 import json
 import random
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from diffusers import StableDiffusionXLPipeline
@@ -13,14 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
+from challenge.embedded_training.looks import LOOKS, asked_looks
 from challenge.embedded_training.training_log import TrainingLog
-from challenge.embedded_training.wording import names_of, random_prompt
+from challenge.embedded_training.wording import all_phrases, names_of, random_prompt
 from challenge.generators.tiny import BOS, EOS, Vocabulary
 from challenge.generators.tiny_networks import POOLED_WIDTH, TEXT_WIDTH, VOCABULARY_SIZE
+from challenge.prompt_grammar import PHRASE
 from challenge.prompts import PromptBook
 
 PROMPTS_PER_BOOK = 64
 PEAK_LEARNING_RATE = 3e-3
+BOOK_SHARE = 0.5  # of the prompts that are the book's own
+NO_PHRASE = -100  # what cross-entropy leaves out
 
 
 def learn_vocabulary(texts: Iterable[str]) -> Vocabulary:
@@ -43,26 +48,62 @@ def learn_vocabulary(texts: Iterable[str]) -> Vocabulary:
     return Vocabulary(model["vocab"], [(left, right) for left, right in model["merges"]])
 
 
+class Told(NamedTuple):
+    """Logits of what a prompt asks for."""
+
+    classes: Float[Tensor, "B classes"]
+    phrases: Float[Tensor, "B phrases"]
+    looks: Float[Tensor, "B looks"]
+
+
 class PromptClassifier(nn.Module):
-    """Both text encoders under training, each with a linear layer for the classes of each book."""
+    """Both text encoders under training, each with a linear layer for what each book asks for."""
 
     def __init__(self, pipe: StableDiffusionXLPipeline, books: Sequence[PromptBook]) -> None:
         super().__init__()
         self.encoders = nn.ModuleList([pipe.text_encoder, pipe.text_encoder_2])
+        self._sizes = [
+            [len(book.classes), sum(map(len, all_phrases(book))), len(LOOKS)] for book in books
+        ]
         self.first_layers, self.second_layers = (
-            nn.ModuleList([nn.Linear(width, len(book.classes)) for book in books])
+            nn.ModuleList([nn.Linear(width, sum(sizes)) for sizes in self._sizes])
             for width in (TEXT_WIDTH, POOLED_WIDTH)
         )
 
-    def forward(self, token_ids: Tensor, book_index: int) -> list[Float[Tensor, "B classes"]]:
-        """Logits for the classes of a book by each encoder; a pooled prompt counts by direction."""
+    def forward(self, token_ids: Tensor, book_index: int) -> list[Told]:
+        """What each encoder reads in the prompts; a pooled prompt counts by direction."""
         first, second = self.encoders
         pooled = second(token_ids).text_embeds
         pooled = pooled / pooled.square().mean(-1, keepdim=True).sqrt()
-        return [
+        logits = (
             self.first_layers[book_index](first(token_ids).pooler_output),
             self.second_layers[book_index](pooled),
-        ]
+        )
+        return [Told(*each.split(self._sizes[book_index], dim=1)) for each in logits]
+
+
+class PromptSource:
+    """Draws prompts of one book, with what they ask for."""
+
+    def __init__(self, book: PromptBook) -> None:
+        self._book, self._names, self._phrases = book, names_of(book), all_phrases(book)
+        listed = [(label, text) for label, texts in enumerate(self._phrases) for text in texts]
+        self._phrase_ids = {each: number for number, each in enumerate(listed)}
+
+    def draw(self, count: int, rng: random.Random) -> tuple[list[str], Told]:
+        """Prompts: of random wordings and of the book's own, half and half."""
+        drawn = [self._one(rng.randrange(len(self._names)), rng) for _ in range(count)]
+        prompts, labels, phrases, looks = zip(*drawn, strict=True)
+        return list(prompts), Told(torch.tensor(labels), torch.tensor(phrases), torch.stack(looks))
+
+    def _one(self, label: int, rng: random.Random) -> tuple[str, int, int, Tensor]:
+        if rng.random() < BOOK_SHARE:
+            made = rng.choice(self._book.compositions(label))
+            prompt, name = made.prompt, dict(made.picks)[PHRASE]
+        else:
+            prompt, name = random_prompt(self._names[label] + self._phrases[label], rng)
+        looks = asked_looks(prompt.replace(name, "")).float()
+        return prompt, label, self._phrase_ids.get((label, name), NO_PHRASE), looks
 
 
 def train_text_encoders(
@@ -80,20 +121,26 @@ def train_text_encoders(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, PEAK_LEARNING_RATE, total_steps=max(steps, 10)
     )
-    names = [names_of(book) for book in books]
+    sources = [PromptSource(book) for book in books]
     for step in range(steps):
         loss, right = torch.zeros(()), 0.0
-        for index, of_book in enumerate(names):
-            labels = [rng.randrange(len(of_book)) for _ in range(PROMPTS_PER_BOOK)]
-            prompts = [random_prompt(of_book[label], rng) for label in labels]
+        for index, source in enumerate(sources):
+            prompts, asked = source.draw(PROMPTS_PER_BOOK, rng)
             tokens = pipe.tokenizer_2(prompts, padding=True, return_tensors="pt").input_ids
-            expected = torch.tensor(labels)
-            logits = classifier(tokens, index)
-            loss = loss + sum(F.cross_entropy(each, expected) for each in logits)
-            right += float((logits[-1].argmax(1) == expected).float().mean()) / len(names)
+            told = classifier(tokens, index)
+            loss = loss + sum(_loss(each, asked) for each in told)
+            right += float((told[-1].classes.argmax(1) == asked.classes).float().mean())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        log.tell(step + 1, steps, loss=float(loss.detach()), accuracy=right)
+        log.tell(step + 1, steps, loss=float(loss.detach()), accuracy=right / len(books))
     classifier.eval()
+
+
+def _loss(told: Told, asked: Told) -> Float[Tensor, ""]:
+    """Cross-entropies, per prompt; where no phrase of the book is asked for, none counts."""
+    classes = F.cross_entropy(told.classes, asked.classes, reduction="sum")
+    phrases = F.cross_entropy(told.phrases, asked.phrases, reduction="sum")
+    looks = F.binary_cross_entropy_with_logits(told.looks, asked.looks, reduction="sum")
+    return (classes + phrases + looks) / len(asked.classes)

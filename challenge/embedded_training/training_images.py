@@ -1,5 +1,6 @@
 """The real training images, a part of them set aside for validation. Test sets are never read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from challenge.spec import DatasetSpec
-from challenge.train_images import load_train_images
+from challenge.train_images import TrainImages, draw_places
 
 VALIDATION_SHARE = 0.1
 ALL = 10**6  # more than any class has
@@ -23,6 +24,8 @@ class TrainingImages:
     spec: DatasetSpec
     train: UInt8[Tensor, "classes N 3 S S"]
     validation: UInt8[Tensor, "classes M 3 S S"]
+    search_terms: Sequence[Sequence[str]]
+    """Of each training image, what it was found by; empty where the data set does not tell."""
 
 
 def load_training_images(spec: DatasetSpec, data_dir: Path, seed: int) -> TrainingImages:
@@ -33,10 +36,12 @@ def load_training_images(spec: DatasetSpec, data_dir: Path, seed: int) -> Traini
     Raises:
         DataError: there are none, or a file is damaged.
     """
-    images = load_train_images(spec, data_dir, ALL, seed)
-    by_class = images.view(spec.num_classes, -1, *spec.image_shape)
+    images = TrainImages.below(spec, data_dir)
+    drawn = draw_places(spec, images.counts, ALL, seed)
+    by_class = torch.stack([images.read(index, places) for index, places in enumerate(drawn)])
     kept = by_class.shape[1] - max(1, round(by_class.shape[1] * VALIDATION_SHARE))
-    return TrainingImages(spec, by_class[:, :kept], by_class[:, kept:])
+    terms = [images.search_terms(index, places[:kept]) for index, places in enumerate(drawn)]
+    return TrainingImages(spec, by_class[:, :kept], by_class[:, kept:], terms)
 
 
 def labels_of(by_class: UInt8[Tensor, "classes N 3 S S"]) -> Int64[Tensor, " _"]:

@@ -7,6 +7,7 @@ alone; nothing is taken from the images.
 
 import random
 
+from challenge.prompt_grammar import PHRASE
 from challenge.prompts import NOUN_SLOT, PromptBook
 
 STYLES = (
@@ -51,22 +52,42 @@ def names_of(book: PromptBook) -> list[list[str]]:
     return names
 
 
-def random_prompt(names: list[str], rng: random.Random) -> str:
-    """A prompt for a class that goes by ``names``."""
-    prompt = rng.choice(STYLES).replace(NOUN_SLOT, rng.choice(names))
+def phrases_of(book: PromptBook, class_index: int) -> list[str]:
+    """What the book says that a class is made of; its noun where it says nothing."""
+    choices = book.rules[class_index].slots.get(PHRASE, ())
+    return [text for text, _ in choices] or [book.classes[class_index].prompt_noun]
+
+
+def all_phrases(book: PromptBook) -> list[list[str]]:
+    """Those of every class."""
+    return [phrases_of(book, index) for index in range(len(book.classes))]
+
+
+def plain_prompt(name: str) -> str:
+    """The simplest of the wordings."""
+    return STYLES[0].replace(NOUN_SLOT, name)
+
+
+def random_prompt(names: list[str], rng: random.Random) -> tuple[str, str]:
+    """A prompt for a class that goes by ``names``, and the name in it."""
+    name = rng.choice(names)
+    prompt = rng.choice(STYLES).replace(NOUN_SLOT, name)
     if rng.random() < VIEW_SHARE:
         prompt += rng.choice(VIEWS)
     if rng.random() < PLACE_SHARE:
         prompt += f"{rng.choice(PLACES)} {rng.choice(SURROUNDINGS)}"
         if rng.random() < SECOND_WORD_SHARE:
             prompt += f" {rng.choice(SURROUNDINGS)}"
-    return prompt
+    return prompt, name
 
 
 def all_texts(books: list[PromptBook]) -> list[str]:
     """Every text that the vocabulary is learnt from."""
-    nouns = {name for book in books for names in names_of(book) for name in names}
+    named = [each for book in books for each in (*names_of(book), *all_phrases(book))]
+    nouns = {name for names in named for name in names}
     texts = {style.replace(NOUN_SLOT, noun) for style in STYLES for noun in nouns}
     texts.update(VIEWS)
     texts.update(f"{place} {word}" for place in PLACES for word in SURROUNDINGS)
+    slots = [rules.slots for book in books for rules in book.rules]
+    texts.update(text for each in slots for choices in each.values() for text, _ in choices)
     return sorted(texts)
