@@ -4,14 +4,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from conftest import FakeClock
 
+from challenge.embedded_training.resumable import Checkpoints
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.training_images import TrainingImages
+from challenge.embedded_training.training_log import TrainingLog
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.spec import DATASETS
 
 CLASSES = 3
 PER_CLASS = 12
+
+
+class TickingClock(FakeClock):
+    """Moves on by a second with each look."""
+
+    def __call__(self) -> float:
+        self.advance(1)
+        return super().__call__()
 
 
 def small_settings(out: Path) -> TrainingSettings:
@@ -51,3 +62,8 @@ def small_books() -> list[PromptBook]:
     folder = find_prompts_dir(None)
     books = [load_prompt_book(spec, folder, preset="diverse") for spec in DATASETS.values()]
     return [replace(book, classes=book.classes[:CLASSES]) for book in books]
+
+
+def small_checkpoints(out: Path, save_every_s: float = 1e9) -> Checkpoints:
+    clock = TickingClock()
+    return Checkpoints(save_every_s, clock, TrainingLog(out / "log.jsonl", clock))

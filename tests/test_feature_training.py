@@ -2,18 +2,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from conftest import FakeClock
-from small_training import CLASSES, small_data
+from small_training import CLASSES, small_checkpoints, small_data
 
 from challenge.embedded_training.feature_network import FeatureNetwork, freeze
 from challenge.embedded_training.feature_training import (
+    FeatureTraining,
     take_over_layers,
-    train_feature_network,
     validation_accuracy,
 )
 from challenge.embedded_training.patch_latents import PatchLatents
 from challenge.embedded_training.training_images import TrainingImages
-from challenge.embedded_training.training_log import TrainingLog
 
 CPU = torch.device("cpu")
 
@@ -32,9 +30,9 @@ def test_it_learns_to_tell_colours_and_is_measured_on_other_images(tmp_path: Pat
     torch.manual_seed(0)
     rng = torch.Generator().manual_seed(0)
     latents = PatchLatents.fit([real.train.flatten(0, 1)], rng)
-    log = TrainingLog(tmp_path / "log.jsonl", FakeClock())
-    network = train_feature_network(real, latents, 20, start=None, rng=rng, device=CPU, log=log)
-    assert validation_accuracy(network, real, latents, CPU) == 1
+    training = FeatureTraining(real, latents, 20, start=None, rng=rng, device=CPU)
+    small_checkpoints(tmp_path).run(training, 20, tmp_path / "checkpoint.pt")
+    assert validation_accuracy(training.network, real, latents, CPU) == 1
     untrained = FeatureNetwork(real.spec)
     assert validation_accuracy(untrained, real, latents, CPU) < 1
 

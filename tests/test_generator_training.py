@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FakeClock
 from diffusers import StableDiffusionXLPipeline
-from small_training import small_books, small_data, small_settings
+from small_training import small_books, small_checkpoints, small_data, small_settings
 
 from challenge.embedded_training.feature_network import FeatureNetwork, Features, freeze
 from challenge.embedded_training.generator_training import (
@@ -15,16 +14,14 @@ from challenge.embedded_training.generator_training import (
     Lesson,
     LessonPlan,
     compare,
-    save_checkpoint,
-    train_generator,
 )
 from challenge.embedded_training.patch_latents import PatchLatents
 from challenge.embedded_training.pixel_judges import PixelJudges
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
+from challenge.embedded_training.resumable import save_checkpoint
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.topics import class_topics
-from challenge.embedded_training.training_log import TrainingLog
 from challenge.evaluation.classifier import new_convnet
 from challenge.generators.one_step import only_step
 from challenge.generators.tiny import load_tiny_pipeline
@@ -75,10 +72,7 @@ def test_a_killed_training_goes_on_bit_for_bit(lesson: Lesson, tmp_path: Path) -
     del killed
 
     resumed = new_training(lesson, tmp_path)
-    clock = FakeClock()
-    log = TrainingLog(tmp_path / "log.jsonl", clock)
-    checkpoint = tmp_path / "generator.pt"
-    train_generator(resumed, small_settings(tmp_path), checkpoint, clock=clock, log=log)
+    small_checkpoints(tmp_path).run(resumed, 4, tmp_path / "generator.pt")
     assert resumed.steps_done == 4
     for ours, theirs in zip(resumed.average.parameters(), whole.average.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -8,7 +8,7 @@ from small_training import small_data
 from torch import Tensor
 
 from challenge.embedded_training.patch_latents import PatchLatents
-from challenge.embedded_training.pixel_judges import WINDOW, PixelJudges, train_pixel_judges
+from challenge.embedded_training.pixel_judges import WINDOW, PixelJudges, train_pixel_judge
 from challenge.embedded_training.training_images import TrainingImages, labels_of
 from challenge.embedded_training.training_log import TrainingLog
 from challenge.evaluation.classifier import new_convnet
@@ -73,7 +73,7 @@ def test_of_a_large_picture_one_window_is_looked_at_and_another_in_another_step(
 def test_the_judges_differ_and_learn(tmp_path: Path) -> None:
     real = coloured_images()
     log = TrainingLog(tmp_path / "log.jsonl", FakeClock())
-    first, second = train_pixel_judges(real, 8, seed=0, device=CPU, log=log)
+    first, second = (train_pixel_judge(real, 16, seed=seed, device=CPU, log=log) for seed in (0, 1))
     assert not torch.equal(first.classifier.weight, second.classifier.weight)
     images, labels = real.train.flatten(0, 1).float() / 255, labels_of(real.train)
     with torch.inference_mode():

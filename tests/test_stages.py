@@ -15,7 +15,8 @@ from challenge.embedded_training.training_log import TrainingLog
 from challenge.generators.tiny import load_tiny_pipeline, networks
 
 STAGES = {
-    "text", "vae", "pixel_judges", "features_cifar100", "generator", "features_tinyimagenet",
+    "text", "vae", "pixel_judge_0", "pixel_judge_1",
+    "features_cifar100", "generator", "features_tinyimagenet",
 }  # fmt: skip
 
 
@@ -46,6 +47,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def test_every_stage_is_run_and_told(finished: tuple[Path, dict[str, Tensor]]) -> None:
     assert told_stages(finished[0]) == STAGES
+
+
+def test_no_checkpoint_of_a_finished_stage_is_left(
+    finished: tuple[Path, dict[str, Tensor]],
+) -> None:
+    assert sorted(path.stem for path in finished[0].glob("*.pt")) == sorted({*STAGES, "latents"})
 
 
 def test_the_exported_model_is_what_was_trained(finished: tuple[Path, dict[str, Tensor]]) -> None:

@@ -3,18 +3,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FakeClock
-from small_training import small_books
+from small_training import small_books, small_checkpoints
 
 from challenge.embedded_training.looks import LOOKS
 from challenge.embedded_training.text_training import (
     NO_PHRASE,
     PromptClassifier,
     PromptSource,
+    TextTraining,
     learn_vocabulary,
-    train_text_encoders,
 )
-from challenge.embedded_training.training_log import TrainingLog
 from challenge.embedded_training.wording import all_phrases, all_texts
 from challenge.generators.tiny import (
     TINY_MODEL_DIR,
@@ -51,10 +49,10 @@ def test_the_shipped_vocabulary_fills_the_text_encoders() -> None:
 def test_training_makes_the_classes_easier_to_tell(tmp_path: Path) -> None:
     torch.manual_seed(0)
     pipe = build_pipeline(learn_vocabulary(all_texts(small_books())))
-    log = TrainingLog(tmp_path / "log.jsonl", FakeClock())
-    train_text_encoders(pipe, small_books(), 20, seed=0, log=log)
-    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert '"accuracy"' in line
+    training = TextTraining(pipe, small_books(), 20, seed=0)
+    small_checkpoints(tmp_path).run(training, 20, tmp_path / "checkpoint.pt")
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert '"accuracy"' in lines[-1]
     pooled = _pooled(pipe, ["an apple, from above", "the apple, side view", "a baby, from above"])
     same, other = torch.cosine_similarity(pooled[:1], pooled[1:]).tolist()
     assert same > other

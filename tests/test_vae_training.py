@@ -1,16 +1,14 @@
 from pathlib import Path
 
 import torch
-from conftest import FakeClock
-from small_training import small_data
+from small_training import small_checkpoints, small_data
 
 from challenge.embedded_training.patch_latents import PatchLatents
-from challenge.embedded_training.training_log import TrainingLog
 from challenge.embedded_training.vae_training import (
     LOG_VARIANCE,
+    VaeTraining,
     decoding_loss,
     encoding_loss,
-    train_vae,
 )
 from challenge.generators.tiny import load_tiny_pipeline
 from challenge.generators.tiny_networks import build_vae
@@ -24,12 +22,11 @@ def test_training_changes_encoder_and_decoder_and_leaves_float32(tmp_path: Path)
     latents = PatchLatents.fit([real.train.flatten(0, 1) for real in data], rng)
     vae = build_vae()
     before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    log = TrainingLog(tmp_path / "log.jsonl", FakeClock())
-    train_vae(vae, data, latents, 2, rng=rng, device=CPU, log=log)
+    training = VaeTraining(vae, data, latents, 2, rng=rng, device=CPU)
+    small_checkpoints(tmp_path).run(training, 2, tmp_path / "checkpoint.pt")
     for name, tensor in vae.state_dict().items():
         assert tensor.dtype == torch.float32
         assert not torch.equal(tensor, before[name]), name
-    assert "psnr_tinyimagenet" in (tmp_path / "log.jsonl").read_text()
 
 
 def test_a_perfect_reconstruction_costs_nothing() -> None:

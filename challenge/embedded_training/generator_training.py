@@ -1,4 +1,4 @@
-"""Train the UNet by drifting: the long stage, which can be killed and goes on from a checkpoint.
+"""Train the UNet by drifting: the long stage.
 
 A step makes 16 images of each of 8 classes of one data set, each class of one of its topics, and
 pulls their latents and features towards those of 48 real images of the same topics. What is shipped
@@ -8,7 +8,6 @@ is a moving average of the weights.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,9 +23,9 @@ from challenge.embedded_training.master_weights import MasterWeights, learning_r
 from challenge.embedded_training.pixel_judges import PixelJudges
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures, run_frozen
+from challenge.embedded_training.resumable import Resumable
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.topics import ClassTopics, Topic
-from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.generators.one_step import OneStep
 from challenge.generators.tiny_networks import LATENT_CHANNELS
 
@@ -84,7 +83,7 @@ class LessonPlan:
         return [lesson for _, lesson in sorted(self._prepared.items())]
 
 
-class GeneratorTraining:
+class GeneratorTraining(Resumable):
     """The UNet under training, its average, and the way to save and restore all of it."""
 
     def __init__(
@@ -217,39 +216,3 @@ def compare(made: Features, real: Features, classes: int) -> Float[Tensor, ""]:
 def _spread(features: Tensor) -> float:
     """Mean standard deviation within the classes, of images that come class after class."""
     return float(features.float().reshape(-1, REPORT_PER_CLASS, features[0].numel()).std(1).mean())
-
-
-def train_generator(
-    training: GeneratorTraining,
-    settings: TrainingSettings,
-    checkpoint: Path,
-    *,
-    clock: Clock,
-    log: TrainingLog,
-) -> None:
-    """Run to the last step from wherever the checkpoint left off, saving now and then.
-
-    With ``export_now`` no step is made and the checkpoint is only read, so another process may be
-    training on it.
-    """
-    if checkpoint.is_file():
-        training.load_state(torch.load(checkpoint, weights_only=True))
-    if settings.export_now:
-        return
-    saved_s = clock()
-    while training.steps_done < settings.generator_steps:
-        values = training.step()
-        log.tell(training.steps_done, settings.generator_steps, **values)
-        if clock() - saved_s >= settings.save_every_s:
-            save_checkpoint(training.state(), checkpoint)
-            for lesson in training.plan.begun:
-                log.result(step=training.steps_done, **training.measure(lesson))
-            saved_s = clock()
-    save_checkpoint(training.state(), checkpoint)
-
-
-def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Replace the checkpoint at once, so that a kill leaves the old or the new one."""
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
-    unfinished.replace(path)

@@ -25,7 +25,6 @@ from challenge.evaluation.dsa import augment_batch
 from challenge.evaluation.training import RoundRng
 from challenge.generators.tiny_networks import LATENT_PIXELS
 from challenge.images import from_uint8
-from challenge.seeds import derive_seed
 from challenge.spec import CIFAR100
 from challenge.submission import normalize
 
@@ -36,22 +35,18 @@ AT_A_TIME = 16  # images, on a CPU: their maps stay in its cache
 REAL_PER_CLASS = 24
 
 
-def train_pixel_judges(
+def train_pixel_judge(
     real: TrainingImages, steps: int, *, seed: int, device: torch.device, log: TrainingLog
-) -> list[ConvNet]:
-    """Train the networks on CIFAR-100's training images under the evaluator's augmentations."""
-    judges = []
-    for number in range(JUDGES):
-        judge_seed = derive_seed(seed, number)
-        network = new_convnet(real.spec, judge_seed, device)
-        plan = TrainingPlan(steps=steps)
-        batches = _batches(real, plan.batch, judge_seed, device)
-        chunked = device.type == "cpu"
-        losses = train_classifier(network, batches, real.spec, device, plan, chunked=chunked)
-        for step, loss in enumerate(losses, start=1):
-            log.tell(step, steps, loss=loss)
-        judges.append(network.eval())
-    return judges
+) -> ConvNet:
+    """Train one of the networks on CIFAR-100's images under the evaluator's augmentations."""
+    network = new_convnet(real.spec, seed, device)
+    plan = TrainingPlan(steps=steps)
+    batches = _batches(real, plan.batch, seed, device)
+    chunked = device.type == "cpu"
+    losses = train_classifier(network, batches, real.spec, device, plan, chunked=chunked)
+    for step, loss in enumerate(losses, start=1):
+        log.tell(step, steps, loss=loss)
+    return network.eval()
 
 
 def _batches(real: TrainingImages, size: int, seed: int, device: torch.device) -> Batches:

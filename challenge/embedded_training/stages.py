@@ -3,41 +3,43 @@
 latents.pt           the linear map of 4x4 pixels to latents
 text.pt              the text encoders; vocabulary.json beside it
 vae.pt               encoder and decoder
-pixel_judges.pt      networks that look at pixels
+pixel_judge_N.pt     networks that look at pixels
 features_NAME.pt     a feature network for each data set
-generator.pt         the UNet's training, saved every two minutes
+*_begun.pt           one of these in the making, saved every two minutes
+generator.pt         the UNet's training, likewise
 model/, samples_NAME.png   what comes out
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionXLPipeline
 
 from challenge.embedded_training.feature_network import FeatureNetwork, freeze
-from challenge.embedded_training.feature_training import train_feature_network
+from challenge.embedded_training.feature_training import FeatureTraining, validation_accuracy
 from challenge.embedded_training.generator_training import (
     GeneratorTraining,
     Lesson,
     LessonPlan,
-    save_checkpoint,
-    train_generator,
 )
 from challenge.embedded_training.patch_latents import PatchLatents
-from challenge.embedded_training.pixel_judges import PixelJudges, train_pixel_judges
+from challenge.embedded_training.pixel_judges import JUDGES, PixelJudges, train_pixel_judge
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
+from challenge.embedded_training.resumable import Checkpoints, load_checkpoint, save_checkpoint
 from challenge.embedded_training.settings import TrainingSettings
-from challenge.embedded_training.text_training import learn_vocabulary, train_text_encoders
+from challenge.embedded_training.text_training import TextTraining, learn_vocabulary
 from challenge.embedded_training.topics import class_topics
 from challenge.embedded_training.training_images import TrainingImages, load_training_images
 from challenge.embedded_training.training_log import Clock, TrainingLog
-from challenge.embedded_training.vae_training import train_vae
+from challenge.embedded_training.vae_training import VaeTraining, decoded_psnr
 from challenge.embedded_training.wording import all_texts
 from challenge.evaluation.classifier import new_convnet
+from challenge.evaluation.convnet import ConvNet
 from challenge.generators.one_step import only_step
 from challenge.generators.tiny import VOCABULARY_FILE, Vocabulary, build_pipeline
 from challenge.generators.tiny_networks import LATENT_PIXELS
@@ -100,12 +102,20 @@ class TrainingRun:
     def _rng(self, *what: str) -> torch.Generator:
         return torch.Generator().manual_seed(self._seed(*what))
 
-    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
-        """What stands in the file of a finished stage; else what ``make`` makes, kept there."""
-        path = self.settings.out / f"{name}.pt"
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.settings.save_every_s, self.clock, self.log)
+
+    def _kept(self, name: str, make: Callable[[Path], Any]) -> Any:
+        """What stands in the file of a finished stage; else what ``make`` makes, kept there.
+
+        ``make`` gets the path of a checkpoint, which is deleted when the stage is finished.
+        """
+        path, checkpoint = (self.settings.out / f"{name}{part}.pt" for part in ("", "_begun"))
         if not path.is_file():
             with self.log.stage(name):
-                save_checkpoint(make(), path)
+                save_checkpoint(make(checkpoint), path)
+        checkpoint.unlink(missing_ok=True)
         return torch.load(path, weights_only=True)
 
     def _vocabulary(self) -> Vocabulary:
@@ -116,36 +126,37 @@ class TrainingRun:
 
     def _latents(self) -> PatchLatents:
         images = [real.train.flatten(0, 1) for real in self.data]
-        make = lambda: PatchLatents.fit(images, self._rng("latents")).state()  # noqa: E731
+        make = lambda _: PatchLatents.fit(images, self._rng("latents")).state()  # noqa: E731
         return PatchLatents(**self._kept("latents", make))
 
     def _text(self, pipe: StableDiffusionXLPipeline) -> None:
         encoders = {"first": pipe.text_encoder, "second": pipe.text_encoder_2}
 
-        def make() -> dict[str, Any]:
-            train_text_encoders(
-                pipe, self.books, self.settings.text_steps, seed=self._seed("text"), log=self.log
-            )
+        def make(checkpoint: Path) -> dict[str, Any]:
+            steps = self.settings.text_steps
+            training = TextTraining(pipe, self.books, steps, seed=self._seed("text"))
+            self._checkpoints.run(training, steps, checkpoint)
             return {name: encoder.state_dict() for name, encoder in encoders.items()}
 
         for name, state in self._kept("text", make).items():
             encoders[name].load_state_dict(state)
+            encoders[name].eval()
 
     def _vae(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> None:
-        def make() -> dict[str, Any]:
-            train_vae(
-                pipe.vae,
-                self.data,
-                latents,
-                self.settings.vae_steps,
-                rng=self._rng("vae"),
-                device=self.device,
-                log=self.log,
+        vae, steps = pipe.vae, self.settings.vae_steps
+
+        def make(checkpoint: Path) -> dict[str, Any]:
+            training = VaeTraining(
+                vae, self.data, latents, steps, rng=self._rng("vae"), device=self.device
             )
-            state: dict[str, Any] = pipe.vae.state_dict()
+            self._checkpoints.run(training, steps, checkpoint)
+            vae.to("cpu").eval()
+            for real in self.data:
+                self.log.result(**{f"psnr_{real.spec.name}": decoded_psnr(vae, real, latents)})
+            state: dict[str, Any] = vae.state_dict()
             return state
 
-        pipe.vae.load_state_dict(self._kept("vae", make))
+        vae.load_state_dict(self._kept("vae", make))
 
     def _plan(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> LessonPlan:
         first = self.data[0]
@@ -168,49 +179,54 @@ class TrainingRun:
     def _feature_network(
         self, real: TrainingImages, latents: PatchLatents, start: FeatureNetwork | None
     ) -> FeatureNetwork:
-        def make() -> dict[str, Any]:
-            network = train_feature_network(
-                real,
-                latents,
-                self.settings.feature_steps,
-                start=start,
-                rng=self._rng("features", real.spec.name),
-                device=self.device,
-                log=self.log,
+        def make(checkpoint: Path) -> dict[str, Any]:
+            steps, rng = self.settings.feature_steps, self._rng("features", real.spec.name)
+            training = FeatureTraining(
+                real, latents, steps, start=start, rng=rng, device=self.device
             )
-            return network.state_dict()
+            self._checkpoints.run(training, steps, checkpoint)
+            accuracy = validation_accuracy(training.network, real, latents, self.device)
+            self.log.result(validation_accuracy=accuracy)
+            return training.network.state_dict()
 
         network = FeatureNetwork(real.spec).to(self.device)
         network.load_state_dict(self._kept(f"features_{real.spec.name}", make))
         return network
 
-    def _pixel_judges(self, latents: PatchLatents) -> PixelJudges:
+    def _pixel_judge(self, number: int) -> ConvNet:
         real = self.data[0]
 
-        def make() -> dict[str, Any]:
-            networks = train_pixel_judges(
+        def make(_: Path) -> dict[str, Any]:
+            return train_pixel_judge(
                 real,
                 self.settings.pixel_judge_steps,
-                seed=self._seed("pixel judges"),
+                seed=self._seed("pixel judge", str(number)),
                 device=self.device,
                 log=self.log,
-            )
-            return {str(number): each.state_dict() for number, each in enumerate(networks)}
+            ).state_dict()
 
-        judges = []
-        for state in self._kept("pixel_judges", make).values():
-            network = new_convnet(real.spec, 0, self.device)
-            network.load_state_dict(state)
-            judges.append(network.eval().requires_grad_(False))
-        return PixelJudges(judges, latents)
+        network = new_convnet(real.spec, 0, self.device)
+        network.load_state_dict(self._kept(f"pixel_judge_{number}", make))
+        return network.eval().requires_grad_(False)
 
     def _generator(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> int:
         step = only_step(pipe.scheduler, self.device)
         plan = self._plan(pipe, latents)
-        judges = self._pixel_judges(latents)
+        judges = PixelJudges([self._pixel_judge(number) for number in range(JUDGES)], latents)
         training = GeneratorTraining(pipe.unet, step, plan, judges, self.settings, self.device)
         checkpoint = self.settings.out / "generator.pt"
-        with self.log.stage("generator"):
-            train_generator(training, self.settings, checkpoint, clock=self.clock, log=self.log)
+        if self.settings.export_now:  # only read: another process may be training on it
+            load_checkpoint(training, checkpoint)
+        else:
+            self._train_generator(training, checkpoint)
         pipe.unet.load_state_dict(training.average.state_dict())
         return training.steps_done
+
+    def _train_generator(self, training: GeneratorTraining, checkpoint: Path) -> None:
+        def measure() -> None:
+            for lesson in training.plan.begun:
+                self.log.result(step=training.steps_done, **training.measure(lesson))
+
+        steps = self.settings.generator_steps
+        with self.log.stage("generator"):
+            self._checkpoints.run(training, steps, checkpoint, on_save=measure)

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import StableDiffusionXLPipeline
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from challenge.embedded_training.looks import LOOKS, asked_looks
-from challenge.embedded_training.training_log import TrainingLog
+from challenge.embedded_training.resumable import Resumable
 from challenge.embedded_training.wording import all_phrases, names_of, random_prompt
 from challenge.generators.tiny import BOS, EOS, Vocabulary
 from challenge.generators.tiny_networks import POOLED_WIDTH, TEXT_WIDTH, VOCABULARY_SIZE
@@ -106,36 +106,57 @@ class PromptSource:
         return prompt, label, self._phrase_ids.get((label, name), NO_PHRASE), looks
 
 
-def train_text_encoders(
-    pipe: StableDiffusionXLPipeline,
-    books: Sequence[PromptBook],
-    steps: int,
-    *,
-    seed: int,
-    log: TrainingLog,
-) -> None:
-    """Train the pipeline's text encoders in place, on the CPU: they are small."""
-    rng = random.Random(seed)
-    classifier = PromptClassifier(pipe, books).train()
-    optimizer = torch.optim.AdamW(classifier.parameters(), PEAK_LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_LEARNING_RATE, total_steps=max(steps, 10)
-    )
-    sources = [PromptSource(book) for book in books]
-    for step in range(steps):
+class TextTraining(Resumable):
+    """Trains the pipeline's text encoders in place, on the CPU: they are small."""
+
+    def __init__(
+        self, pipe: StableDiffusionXLPipeline, books: Sequence[PromptBook], steps: int, *, seed: int
+    ) -> None:
+        self._rng = random.Random(seed)
+        self._tokenizer = pipe.tokenizer_2
+        self._classifier = PromptClassifier(pipe, books).train()
+        self._optimizer = torch.optim.AdamW(
+            self._classifier.parameters(), PEAK_LEARNING_RATE, weight_decay=0.01
+        )
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, PEAK_LEARNING_RATE, total_steps=max(steps, 10)
+        )
+        self._sources = [PromptSource(book) for book in books]
+        self.steps_done = 0
+
+    def step(self) -> dict[str, float]:
+        """Some prompts of each book."""
         loss, right = torch.zeros(()), 0.0
-        for index, source in enumerate(sources):
-            prompts, asked = source.draw(PROMPTS_PER_BOOK, rng)
-            tokens = pipe.tokenizer_2(prompts, padding=True, return_tensors="pt").input_ids
-            told = classifier(tokens, index)
+        for index, source in enumerate(self._sources):
+            prompts, asked = source.draw(PROMPTS_PER_BOOK, self._rng)
+            tokens = self._tokenizer(prompts, padding=True, return_tensors="pt").input_ids
+            told = self._classifier(tokens, index)
             loss = loss + sum(_loss(each, asked) for each in told)
             right += float((told[-1].classes.argmax(1) == asked.classes).float().mean())
-        optimizer.zero_grad()
+        self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        log.tell(step + 1, steps, loss=float(loss.detach()), accuracy=right / len(books))
-    classifier.eval()
+        self._optimizer.step()
+        self._schedule.step()
+        self.steps_done += 1
+        return {"loss": float(loss.detach()), "accuracy": right / len(self._sources)}
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "classifier": self._classifier.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "rng": self._rng.getstate(),
+            "steps_done": self.steps_done,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self._classifier.load_state_dict(state["classifier"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._rng.setstate(state["rng"])
+        self.steps_done = state["steps_done"]
 
 
 def _loss(told: Told, asked: Told) -> Float[Tensor, ""]:

@@ -5,6 +5,7 @@ nothing of each other. Both are learnt on small squares of real images, which su
 """
 
 import math
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -14,8 +15,8 @@ from torch.nn import functional as F
 
 from challenge.embedded_training.master_weights import MasterWeights, learning_rate_factor
 from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.resumable import Resumable
 from challenge.embedded_training.training_images import TrainingImages, mirror_half, to_signed
-from challenge.embedded_training.training_log import TrainingLog
 from challenge.generators.tiny_networks import LATENT_PIXELS
 
 LEARNING_RATE = 2e-3
@@ -51,37 +52,59 @@ class Decoder(nn.Module):
         return images
 
 
-def train_vae(
-    vae: AutoencoderKL,
-    data: list[TrainingImages],
-    latents: PatchLatents,
-    steps: int,
-    *,
-    rng: torch.Generator,
-    device: torch.device,
-    log: TrainingLog,
-) -> None:
-    """Train encoder and decoder in place; leaves the VAE in float32 on the CPU."""
-    decoder = MasterWeights(Decoder(vae).to(device), LEARNING_RATE)
-    encoder = MasterWeights(Encoder(vae).to(device), LEARNING_RATE)
-    for step in range(steps):
-        factor = learning_rate_factor(step, steps, flat_share=0.5)
-        side = SQUARE if step < 0.75 * steps else 2 * SQUARE
-        pixels = torch.cat([_draw_squares(real.train, side, rng) for real in data])
-        z, images = latents.encode(pixels), to_signed(pixels).to(device)
+class VaeTraining(Resumable):
+    """Trains encoder and decoder in place."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        data: list[TrainingImages],
+        latents: PatchLatents,
+        steps: int,
+        *,
+        rng: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self._decoder = MasterWeights(Decoder(vae).to(device), LEARNING_RATE)
+        self._encoder = MasterWeights(Encoder(vae).to(device), LEARNING_RATE)
+        self._data, self._latents, self._steps = data, latents, steps
+        self._rng, self._device = rng, device
+        self.steps_done = 0
+
+    def step(self) -> dict[str, float]:
+        """Squares of images of all data sets, through both."""
+        rng, device = self._rng, self._device
+        factor = learning_rate_factor(self.steps_done, self._steps, flat_share=0.5)
+        side = SQUARE if self.steps_done < 0.75 * self._steps else 2 * SQUARE
+        pixels = torch.cat([_draw_squares(real.train, side, rng) for real in self._data])
+        z, images = self._latents.encode(pixels), to_signed(pixels).to(device)
         noisy = z + LATENT_NOISE * torch.randn(z.shape, generator=rng)
-        decoding = decoding_loss(decoder.working(_as_input(noisy, device)).float(), images)
+        decoded = self._decoder.working(_as_input(noisy, device)).float()
+        decoding = decoding_loss(decoded, images)
         decoding.backward()  # type: ignore[no-untyped-call]
-        encoding = encoding_loss(encoder.working(_as_input(images, device)).float(), z.to(device))
+        moments = self._encoder.working(_as_input(images, device)).float()
+        encoding = encoding_loss(moments, z.to(device))
         encoding.backward()  # type: ignore[no-untyped-call]
-        decoder.step(factor)
-        encoder.step(factor)
-        log.tell(
-            step + 1, steps, decoding=float(decoding.detach()), encoding=float(encoding.detach())
-        )
-    vae.float().to("cpu").eval()
-    for real in data:
-        log.result(**{f"psnr_{real.spec.name}": decoded_psnr(vae, real, latents)})
+        self._decoder.step(factor)
+        self._encoder.step(factor)
+        self.steps_done += 1
+        return {"decoding": float(decoding.detach()), "encoding": float(encoding.detach())}
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "decoder": self._decoder.state(),
+            "encoder": self._encoder.state(),
+            "rng": self._rng.get_state(),
+            "steps_done": self.steps_done,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self._decoder.load_state(state["decoder"])
+        self._encoder.load_state(state["encoder"])
+        self._rng.set_state(state["rng"])
+        self.steps_done = state["steps_done"]
 
 
 def decoding_loss(
