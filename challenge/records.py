@@ -112,8 +112,21 @@ def explaining_os_errors(path: Path) -> Iterator[None]:
 def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
     """The folder of a run, new or to be resumed, for this process alone while the block lasts.
 
+    Folders that were made for it and hold nothing afterwards are taken back.
     ``OutputError`` when it is taken, cannot be written, or another process works in it.
     """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        with _locked_run_folder(path, resume=resume):
+            yield path
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty, or never made
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked_run_folder(path: Path, *, resume: bool) -> Iterator[None]:
     with explaining_os_errors(path):
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
@@ -132,7 +145,7 @@ def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
             lock.release()
             raise
     try:
-        yield path
+        yield
     finally:
         lock.release()
 

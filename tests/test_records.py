@@ -48,6 +48,20 @@ def test_a_new_or_empty_folder_is_taken_and_left_empty(tmp_path: Path) -> None:
         assert again == created
 
 
+def test_folders_that_were_made_for_nothing_are_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with run_folder(tmp_path / "mine" / "a" / "b", resume=False):
+        pass
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+    with (
+        pytest.raises(OutputError, match="no weights"),
+        run_folder(tmp_path / "mine" / "a" / "b", resume=False) as folder,
+    ):
+        (folder.parent / "other").touch()
+        raise OutputError("no weights")
+    assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["a", "other"]
+
+
 def test_a_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with (
@@ -96,8 +110,7 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
 
 def test_a_discarded_folder_is_gone_unless_something_else_lies_in_it(tmp_path: Path) -> None:
     for name in ("ours", "shared"):
-        with run_folder(tmp_path / name, resume=False):
-            pass
+        (tmp_path / name).mkdir()
         (tmp_path / name / "events.jsonl").write_text("")
         (tmp_path / name / "cifar100.journal").write_text("")
     (tmp_path / "shared" / "notes.txt").write_text("mine")

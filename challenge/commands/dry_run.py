@@ -236,13 +236,7 @@ def weights_bytes(settings: GenerateSettings, dtype: str) -> int:
 def borrowed_run_dir(path: Path) -> Iterator[Path]:
     """A folder in the one that a run would make, with the run's own checks of that.
 
-    Afterwards all is as it was: only what was made here is removed.
+    Afterwards all is as it was.
     """
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        with run_folder(path, resume=False), TemporaryDirectory(dir=path) as folder:
-            yield Path(folder)
-    finally:
-        for parent in made:
-            with suppress(OSError):  # never made, or somebody put a file there
-                parent.rmdir()
+    with run_folder(path, resume=False), TemporaryDirectory(dir=path) as folder:
+        yield Path(folder)

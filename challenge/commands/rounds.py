@@ -6,7 +6,6 @@ The challenge trains a network on a fresh set in each of its rounds (runner-up's
     python run_challenge.py evaluate submissions/NAME
 """
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from challenge.clock import RunClock, clock_since_now
 from challenge.commands.generate import exit_code, result_document, run_once, show_result
 from challenge.commands.session import default_run_dir
 from challenge.console import show_note, write_document
-from challenge.errors import ChallengeError
 from challenge.records import SCHEMA_VERSION, run_folder
 from challenge.settings import GenerateSettings
 
@@ -37,12 +35,7 @@ def generate_rounds(settings: GenerateSettings, clock: RunClock) -> int:
                 out=folder / f"round-{number}",
             )
             show_note(f"round {number} of {settings.rounds}, seed {round_settings.seed}")
-            try:
-                record = run_once(round_settings, clock if number == 1 else clock_since_now())
-            except ChallengeError:
-                with suppress(OSError):  # the rounds before are in it
-                    folder.rmdir()
-                raise
+            record = run_once(round_settings, clock if number == 1 else clock_since_now())
             documents.append(result_document(record))
             if not settings.json:
                 show_result(record)

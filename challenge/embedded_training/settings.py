@@ -20,7 +20,7 @@ class TrainingSettings:
     """auto, cpu, cuda or cuda:N."""
     feature_steps: int = 3500
     """Steps of each of the two feature networks (128 images a step)."""
-    text_steps: int = 500
+    text_steps: int = 1500
     """Steps of the text encoders (128 prompts a step)."""
     vae_steps: int = 6000
     """Steps of the decoder, and of the encoder (32 squares of 16x16 pixels a step)."""
