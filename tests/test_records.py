@@ -53,12 +53,8 @@ def test_folders_that_were_made_for_nothing_are_taken_back(tmp_path: Path) -> No
     with run_folder(tmp_path / "mine" / "a" / "b", resume=False):
         pass
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
-    with (
-        pytest.raises(OutputError, match="no weights"),
-        run_folder(tmp_path / "mine" / "a" / "b", resume=False) as folder,
-    ):
+    with run_folder(tmp_path / "mine" / "a" / "b", resume=False) as folder:
         (folder.parent / "other").touch()
-        raise OutputError("no weights")
     assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["a", "other"]
 
 
