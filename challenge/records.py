@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +118,18 @@ def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         with _locked_run_folder(path, resume=resume):
-            yield path
+            try:
+                yield path
+            finally:
+                _remove_empty(made[:1])  # another run may lock it as soon as it is unlocked
     finally:
-        for folder in made:
-            with contextlib.suppress(OSError):  # not empty, or never made
-                folder.rmdir()
+        _remove_empty(made[1:])
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty, or never made
+            folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -44,8 +44,10 @@ def test_a_document_replaces_the_one_before_in_one_step(tmp_path: Path) -> None:
 def test_a_new_or_empty_folder_is_taken_and_left_empty(tmp_path: Path) -> None:
     with run_folder(tmp_path / "a" / "b", resume=False) as created:
         assert list(created.iterdir()) == []
-    with run_folder(created, resume=False) as again:
-        assert again == created
+    (tmp_path / "empty").mkdir()
+    with run_folder(tmp_path / "empty", resume=False) as taken:
+        assert list(taken.iterdir()) == []
+    assert list(taken.iterdir()) == []
 
 
 def test_folders_that_were_made_for_nothing_are_taken_back(tmp_path: Path) -> None:

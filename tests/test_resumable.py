@@ -88,8 +88,6 @@ def test_a_training_is_saved_every_so_many_seconds_and_at_its_end(tmp_path: Path
     training = new_feature_training()
     # the clock moves on by two seconds a step: one look here, one in the log
     small_checkpoints(tmp_path, save_every_s=4.0).run(training, STEPS, checkpoint, on_save=note)
-    assert saved
-    assert saved == sorted(set(saved))
-    assert len(saved) < STEPS
+    assert saved == [2, 4, 6]
     assert torch.load(checkpoint, weights_only=True)["steps_done"] == STEPS
     assert not list(tmp_path.glob("*.unfinished"))

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from challenge.embedded_training.export import export_model
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.stages import TrainingRun
 from challenge.embedded_training.training_log import TrainingLog
+from challenge.errors import UsageError
 from challenge.generators.tiny import load_tiny_pipeline, networks
 
 STAGES = {
@@ -83,6 +85,34 @@ def test_a_run_that_is_started_again_makes_nothing_anew(
     for key, tensor in model.pipe.unet.state_dict().items():
         assert torch.equal(tensor, weights[f"unet.{key}"])
     assert not (out / "log.jsonl").exists()
+
+
+def test_a_stage_is_the_same_whichever_stages_stood_already(
+    finished: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    for path in finished[0].glob("*.pt"):
+        if not path.stem.startswith(("features", "generator")):
+            shutil.copy(path, tmp_path)
+    shutil.copy(finished[0] / "vocabulary.json", tmp_path)
+    new_run(small_settings(tmp_path)).train()
+    for name in ("features_cifar100", "features_tinyimagenet", "generator"):
+        ours, theirs = (torch.load(out / f"{name}.pt") for out in (tmp_path, finished[0]))
+        ours, theirs = (state.get("master", state) for state in (ours, theirs))
+        for key, tensor in ours.items():
+            assert torch.equal(tensor, theirs[key]), f"{name} {key}"
+
+
+def test_stages_of_other_settings_are_refused_but_the_unet_may_be_trained_longer(
+    finished: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    shutil.copy(finished[0] / "recipe.json", tmp_path)
+    other = replace(small_settings(tmp_path), text_steps=7)
+    with pytest.raises(UsageError, match=r"begun with --text-steps 1, found 7; give that again"):
+        new_run(other).train()
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+    shutil.copytree(finished[0], tmp_path / "whole")
+    longer = replace(small_settings(tmp_path / "whole"), generator_steps=5)
+    assert new_run(longer).train().generator_steps == 5
 
 
 def test_a_model_can_be_written_before_the_training_is_done(

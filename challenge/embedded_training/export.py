@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from challenge.generators.tiny import (
 )
 
 RECORD_FILE = "training.json"
-NOT_THE_RECIPE = ("data", "out", "device", "export_now", "save_every_s")
 
 
 def export_model(model: TrainedModel, settings: TrainingSettings, folder: Path) -> None:
@@ -54,9 +52,8 @@ def export_model(model: TrainedModel, settings: TrainingSettings, folder: Path) 
 
 def training_record(model: TrainedModel, settings: TrainingSettings) -> dict[str, Any]:
     """The recipe as it was run: settings, steps of the UNet that were made, commit, library."""
-    recipe = {key: value for key, value in asdict(settings).items() if key not in NOT_THE_RECIPE}
     return {
-        "settings": recipe,
+        "settings": settings.recipe(),
         "generator_steps_made": model.generator_steps,
         "commit": git_commit(),
         "torch": torch.__version__,

@@ -131,7 +131,7 @@ class GeneratorTraining(Resumable):
         topics = [lesson.topics[label].draw(rng) for label in drawn]
         real = lesson.real.draw(topics, settings.real_per_class, rng)
         labels = torch.tensor(drawn).repeat_interleave(settings.made_per_class)
-        latents = self._paint(self._weights.working, lesson, topics, settings.made_per_class)
+        latents = self._paint(self._weights.working, lesson, topics, settings.made_per_class, rng)
         made = lesson.judge.features(latents.to(torch.bfloat16))._replace(latents=latents)
         logits = lesson.judge.classify(made).float()
         cross_entropy = F.cross_entropy(logits, labels.to(self._device), label_smoothing=0.1)
@@ -139,14 +139,19 @@ class GeneratorTraining(Resumable):
         return compare(made, real, classes), in_pixels, cross_entropy
 
     def _paint(
-        self, unet: UNet2DConditionModel, lesson: Lesson, topics: Sequence[Topic], count: int
+        self,
+        unet: UNet2DConditionModel,
+        lesson: Lesson,
+        topics: Sequence[Topic],
+        count: int,
+        rng: torch.Generator,
     ) -> Float[Tensor, "B latent h w"]:
         """``count`` images of each topic, topic after topic, each of any of its prompts."""
         shape = (count * len(topics), LATENT_CHANNELS, lesson.latent_side, lesson.latent_side)
-        noise = torch.randn(shape, generator=self._rng).to(self._device)
+        noise = torch.randn(shape, generator=rng).to(self._device)
         prompts = []
         for topic in topics:
-            places = torch.randint(len(topic.prompts), (count,), generator=self._rng)
+            places = torch.randint(len(topic.prompts), (count,), generator=rng)
             prompts += [topic.prompts[place] for place in places.tolist()]
         return lesson.prompts.paint(unet, self._one_step, prompts, noise)
 
@@ -165,16 +170,17 @@ class GeneratorTraining(Resumable):
         The spreads are shares of the real images' own, in features and in latents. An average that
         is recognised but narrow has collapsed onto few images.
         """
+        rng = torch.Generator().manual_seed(self.steps_done)  # training goes on as if not measured
         labels = torch.arange(lesson.num_classes).repeat_interleave(REPORT_PER_CLASS)
         unet = copy.deepcopy(self.average).to(torch.bfloat16)
         wholes = [each.whole for each in lesson.topics]
         starts = range(0, len(wholes), REPORTED_AT_ONCE)
         parts = [wholes[start : start + REPORTED_AT_ONCE] for start in starts]
-        painted = [self._paint(unet, lesson, part, REPORT_PER_CLASS) for part in parts]
+        painted = [self._paint(unet, lesson, part, REPORT_PER_CLASS, rng) for part in parts]
         made = [run_frozen(lesson.judge, latents) for latents in painted]
         logits = torch.cat([lesson.judge.classify(some) for some in made])
         right = (logits.argmax(1).cpu() == labels).float().mean()
-        real = lesson.real.draw(wholes, REPORT_PER_CLASS, self._rng)
+        real = lesson.real.draw(wholes, REPORT_PER_CLASS, rng)
         values = {"recognised": float(right)}
         for name, index in (("feature_spread", 2), ("latent_spread", 0)):
             spread = _spread(torch.cat([some[index] for some in made]))

@@ -20,7 +20,8 @@ from challenge.embedded_training.training_images import TrainingImages
 class RealFeatures:
     """Features of each training image and of its mirror image, by class, in bfloat16.
 
-    14 KB an image of CIFAR-100, 18 KB one of Tiny-ImageNet: 1.3 GB each, in memory.
+    14 KB an image of CIFAR-100, 18 KB one of Tiny-ImageNet;
+    1.3 GB of the first's 45,000 or of 36,000 of the second.
     """
 
     by_class: Features  # each tensor with classes and images before its own dimensions

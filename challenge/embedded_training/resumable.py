@@ -48,23 +48,26 @@ class Checkpoints:
         *,
         on_save: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run to the last step from wherever the checkpoint at ``path`` left off, and save that."""
+        """Run to the last step from wherever the checkpoint at ``path`` left off.
+
+        Saves every so many seconds and after the last step.
+        """
         load_checkpoint(training, path)
         saved_s = self.clock()
         while training.steps_done < steps:
             values = training.step()
             self.log.tell(training.steps_done, steps, **values)
-            if self.clock() - saved_s >= self.save_every_s:
+            last = training.steps_done == steps
+            if last or self.clock() - saved_s >= self.save_every_s:
                 save_checkpoint(training.state(), path)
                 on_save()
                 saved_s = self.clock()
-        save_checkpoint(training.state(), path)
 
 
 def load_checkpoint(training: Resumable, path: Path) -> None:
     """Go on from the checkpoint, if there is one."""
     if path.is_file():
-        training.load_state(torch.load(path, weights_only=True))
+        training.load_state(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

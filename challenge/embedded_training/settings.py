@@ -1,9 +1,12 @@
 """What can be set of a training run; the defaults are the recipe of the shipped weights."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from challenge.errors import UsageError
+
+NOT_THE_RECIPE = ("data", "out", "device", "export_now", "save_every_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,11 @@ class TrainingSettings:
     export_now: bool = False
     """Train the UNet no further: write the model as the last checkpoint has it."""
     save_every_s: float = 120.0
-    """Seconds between checkpoints of the UNet; a killed run loses no more than these."""
+    """Seconds between checkpoints; a killed run loses no more, or a judge of pixels."""
+
+    def recipe(self) -> dict[str, Any]:
+        """The settings that decide what comes out."""
+        return {key: value for key, value in asdict(self).items() if key not in NOT_THE_RECIPE}
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be."""

@@ -5,11 +5,13 @@ text.pt              the text encoders; vocabulary.json beside it
 vae.pt               encoder and decoder
 pixel_judge_N.pt     networks that look at pixels
 features_NAME.pt     a feature network for each data set
-*_begun.pt           one of these in the making, saved every two minutes
+*_begun.pt           one of these in the making, saved now and then (not a judge: some minutes)
 generator.pt         the UNet's training, likewise
+recipe.json          the settings that all these were made with
 model/, samples_NAME.png   what comes out
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +40,7 @@ from challenge.embedded_training.training_images import TrainingImages, load_tra
 from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.embedded_training.vae_training import VaeTraining, decoded_psnr
 from challenge.embedded_training.wording import all_texts
+from challenge.errors import UsageError
 from challenge.evaluation.classifier import new_convnet
 from challenge.evaluation.convnet import ConvNet
 from challenge.generators.one_step import only_step
@@ -85,7 +88,12 @@ class TrainingRun:
         return cls(settings, device, data, books, clock, log)
 
     def train(self) -> TrainedModel:
-        """All stages in turn."""
+        """All stages in turn.
+
+        Raises:
+            UsageError: the folder holds stages that were made with other settings.
+        """
+        _require_same_recipe(self.settings)
         vocabulary = self._vocabulary()
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._seed("weights"))
@@ -113,7 +121,9 @@ class TrainingRun:
         """
         path, checkpoint = (self.settings.out / f"{name}{part}.pt" for part in ("", "_begun"))
         if not path.is_file():
-            with self.log.stage(name):
+            with self.log.stage(name), torch.random.fork_rng(devices=[]):
+                # whichever stages stood already: a stage begins with the same weights
+                torch.default_generator.manual_seed(self._seed(name))
                 save_checkpoint(make(checkpoint), path)
         checkpoint.unlink(missing_ok=True)
         return torch.load(path, weights_only=True)
@@ -230,3 +240,19 @@ class TrainingRun:
         steps = self.settings.generator_steps
         with self.log.stage("generator"):
             self._checkpoints.run(training, steps, checkpoint, on_save=measure)
+
+
+def _require_same_recipe(settings: TrainingSettings) -> None:
+    """Keep the recipe beside the stages, or compare it; the UNet's steps may be changed."""
+    path, recipe = settings.out / "recipe.json", settings.recipe()
+    if not path.is_file():
+        path.write_text(json.dumps(recipe, indent=2) + "\n", "utf-8")
+        return
+    kept = json.loads(path.read_text("utf-8"))
+    for name, value in recipe.items():
+        if name != "generator_steps" and kept.get(name) != value:
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"{settings.out} was begun with --{flag} {kept.get(name)}, found {value}; "
+                "give that again, or another --out"
+            )

@@ -2,15 +2,16 @@
 
 The whole class; what the prompt book says that it is made of ("red delicious apple"), where the
 data set tells what each image was found by; and looks. The UNet learns each topic from its own
-images, so that a prompt that asks for more than the class gets it.
+images, so that a prompt that asks for more than the class gets some of it. Prompts of the book
+whose phrase no image is known to show, and that ask for no look, go to the whole class.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from challenge.embedded_training.looks import asked_looks, shown_looks
@@ -44,10 +45,10 @@ class ClassTopics:
 
     def draw(self, rng: torch.Generator) -> Topic:
         """The whole class or one of its parts."""
-        whole, place = torch.rand(2, generator=rng).tolist()
-        if whole < WHOLE_SHARE or not self.parts:
+        if not self.parts or float(torch.rand((), generator=rng)) < WHOLE_SHARE:
             return self.whole
-        return self.parts[_at_share([len(part.images) for part in self.parts], place)]
+        weights = torch.tensor([len(part.images) for part in self.parts], dtype=torch.float32)
+        return self.parts[int(torch.multinomial(weights, 1, generator=rng))]
 
     @property
     def prompts(self) -> list[str]:
@@ -78,14 +79,19 @@ def _topics(
         for made in book.compositions(label)
         for phrase in (dict(made.picks)[PHRASE],)
     ]
-    images = real.train[label]
-    whole = Topic(label, torch.arange(len(images)), _whole_prompts(names, rng))
-    terms, phrases = real.search_terms[label], phrases_of(book, label)
-    parts = [
-        *_phrase_topics(label, [nearest_phrase(term, phrases) for term in terms], wordings),
-        *_look_topics(label, images, wordings),
-    ]
-    return ClassTopics(whole, tuple(parts))
+    images, phrases = real.train[label], phrases_of(book, label)
+    shown = [nearest_phrase(term, phrases) for term in real.search_terms[label]]
+    by_phrase = {
+        phrase: torch.tensor([place for place, found in enumerate(shown) if found == phrase])
+        for phrase in phrases
+        if shown.count(phrase) >= FEWEST_IMAGES
+    }
+    looks = list(_look_topics(label, shown_looks(images), wordings))
+    without_look = [wording for wording in wordings if not wording.looks.any()]
+    others = [each.prompt for each in without_look if each.phrase not in by_phrase]
+    prompts = (*_whole_prompts(names, rng), *others[:TOPIC_PROMPTS])
+    whole = Topic(label, torch.arange(len(images)), prompts)
+    return ClassTopics(whole, (*_phrase_topics(label, by_phrase, without_look), *looks))
 
 
 def _whole_prompts(names: list[str], rng: random.Random) -> tuple[str, ...]:
@@ -99,33 +105,39 @@ def _whole_prompts(names: list[str], rng: random.Random) -> tuple[str, ...]:
 
 
 def _phrase_topics(
-    label: int, of_images: Sequence[str | None], wordings: Sequence[_Wording]
+    label: int, by_phrase: Mapping[str, Int64[Tensor, " _"]], wordings: Sequence[_Wording]
 ) -> Iterator[Topic]:
-    for phrase in dict.fromkeys(wording.phrase for wording in wordings):
-        images = torch.tensor([i for i, found in enumerate(of_images) if found == phrase])
-        prompts = [w.prompt for w in wordings if w.phrase == phrase and not w.looks.any()]
-        if len(images) >= FEWEST_IMAGES and prompts:
+    for phrase, images in by_phrase.items():
+        prompts = [each.prompt for each in wordings if each.phrase == phrase]
+        if prompts:
             yield Topic(label, images, tuple(prompts[:TOPIC_PROMPTS]))
 
 
 def _look_topics(
-    label: int, images: UInt8[Tensor, "N 3 S S"], wordings: Sequence[_Wording]
+    label: int, shown: Bool[Tensor, "N looks"], wordings: Sequence[_Wording]
 ) -> Iterator[Topic]:
-    shown = shown_looks(images)
+    """Images of any phrase: too few have the look and the phrase both."""
     for index in range(shown.shape[1]):
-        having = shown[:, index].nonzero().flatten()
-        prompts = [w.prompt for w in wordings if w.looks[index]]
-        if len(having) >= FEWEST_IMAGES and prompts:
-            yield Topic(label, having, tuple(prompts[:TOPIC_PROMPTS]))
+        images = shown[:, index].nonzero().flatten()
+        prompts = [each.prompt for each in wordings if each.looks[index]]
+        if len(images) >= FEWEST_IMAGES and prompts:
+            yield Topic(label, images, tuple(prompts[:TOPIC_PROMPTS]))
 
 
 def nearest_phrase(term: str, phrases: Sequence[str]) -> str | None:
-    """The shortest phrase that holds the search term; None if none does."""
-    holding = [phrase for phrase in phrases if term and term.casefold() in phrase.casefold()]
-    return min(holding, key=len, default=None)
+    """The phrase that holds the words of a search term; None if none does.
+
+    One that begins with them ("seal marine animal") rather than a special kind ("fur seal"), then
+    the shortest.
+    """
+    words = _words(term)
+    holding = [phrase for phrase in phrases if words and f" {words} " in f" {_words(phrase)} "]
+    return min(
+        holding,
+        key=lambda phrase: (not _words(phrase).startswith(words), len(phrase)),
+        default=None,
+    )
 
 
-def _at_share(weights: Sequence[int], place: float) -> int:
-    """Which of them lies at a place in [0, 1) of their sum."""
-    bounds = torch.tensor(weights).cumsum(0)
-    return int((place * bounds[-1] >= bounds).sum())
+def _words(text: str) -> str:
+    return text.casefold().replace("-", " ")

@@ -1,8 +1,8 @@
 """Random prompts for the classes: the names that a class goes by, in many wordings.
 
 Words that say nothing of the class (style, view, surroundings) are strewn in, so that the text
-encoders learn which words count and unknown ones do little harm. Class names and the prompt books
-alone; nothing is taken from the images.
+encoders learn which words count for what. Class names and the prompt books alone; nothing is taken
+from the images.
 """
 
 import random

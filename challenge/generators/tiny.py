@@ -35,8 +35,8 @@ WEIGHTS_FILE = "weights.safetensors"
 VOCABULARY_FILE = "vocabulary.json"
 TINY_SOURCE = "built in (challenge/generators/tiny_model)"
 TINY_NOTE = (
-    "tiny is a small model trained on the training images of both data sets: it draws CIFAR-100's "
-    "classes coarsely and Tiny-ImageNet's vaguely"
+    "tiny is a small model trained on the training images of CIFAR-100 and Tiny-ImageNet: it draws "
+    "the classes of the first coarsely and those of the second vaguely"
 )
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 GET_AGAIN = "install the program again, or check its files out again"
