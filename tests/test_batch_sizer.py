@@ -3,10 +3,28 @@ from challenge.batch_sizer import BatchSizer
 
 def test_the_batch_doubles_while_it_pays_and_then_stays_with_the_best() -> None:
     sizer = BatchSizer(None, longest_s=100.0)
-    seconds = {8: 1.0, 16: 1.2, 32: 2.0, 64: 4.0}
+    seconds = {8: 1.0, 16: 1.2, 32: 2.0, 64: 4.0, 128: 8.0}
     while not sizer.settled:
         sizer.observe(sizer.size, seconds[sizer.size], left_s=1000.0)
     assert sizer.size == 32
+
+
+def test_one_doubling_without_a_gain_does_not_hide_the_next_that_has_one() -> None:
+    sizer = BatchSizer(None, longest_s=100.0)
+    seconds = {8: 0.031, 16: 0.044, 32: 0.086, 64: 0.13, 128: 0.26, 256: 0.3}
+    sizes = []
+    while not sizer.settled:
+        sizes.append(sizer.size)
+        sizer.observe(sizer.size, seconds[sizer.size], left_s=1000.0)
+    assert sizes[::2] == [8, 16, 32, 64, 128, 256]
+    assert sizer.size == 256
+
+
+def test_when_the_search_ends_after_a_doubling_without_a_gain_the_size_before_is_kept() -> None:
+    sizer = BatchSizer(None, longest_s=100.0, has_room=lambda: sizer.size < 16)
+    for size in (8, 8, 16, 16):
+        sizer.observe(size, size / 8, left_s=1000.0)
+    assert (sizer.size, sizer.settled) == (8, True)
 
 
 def test_the_first_of_two_batches_of_a_size_may_be_slow() -> None:
