@@ -85,5 +85,10 @@ def shown_looks(images: UInt8[Tensor, "N 3 S S"]) -> Bool[Tensor, "N looks"]:
 
 
 def asked_looks(text: str) -> Bool[Tensor, " looks"]:
-    """Which looks a text asks for. Give it without the noun: a red fox asks for no red border."""
+    """Which looks a text asks for."""
     return torch.tensor([look.asked(text) for look in LOOKS.values()])
+
+
+def asked_beside(noun: str, prompt: str) -> Bool[Tensor, " looks"]:
+    """Which looks a prompt asks for beside its noun: a red fox asks for no red border."""
+    return asked_looks(prompt.replace(noun, ""))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from challenge.embedded_training.looks import LOOKS, asked_looks
+from challenge.embedded_training.looks import LOOKS, asked_beside
 from challenge.embedded_training.resumable import Resumable
 from challenge.embedded_training.wording import all_phrases, names_of, random_prompt
 from challenge.generators.tiny import BOS, EOS, Vocabulary
@@ -102,7 +102,7 @@ class PromptSource:
             prompt, name = made.prompt, dict(made.picks)[PHRASE]
         else:
             prompt, name = random_prompt(self._names[label] + self._phrases[label], rng)
-        looks = asked_looks(prompt.replace(name, "")).float()
+        looks = asked_beside(name, prompt).float()
         return prompt, label, self._phrase_ids.get((label, name), NO_PHRASE), looks
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from challenge.embedded_training.looks import asked_looks, shown_looks
+from challenge.embedded_training.looks import asked_beside, shown_looks
 from challenge.embedded_training.training_images import TrainingImages
 from challenge.embedded_training.wording import names_of, phrases_of, plain_prompt, random_prompt
 from challenge.prompt_grammar import PHRASE
@@ -75,7 +75,7 @@ def _topics(
     real: TrainingImages, book: PromptBook, label: int, names: list[str], rng: random.Random
 ) -> ClassTopics:
     wordings = [
-        _Wording(made.prompt, phrase, asked_looks(made.prompt.replace(phrase, "")))
+        _Wording(made.prompt, phrase, asked_beside(phrase, made.prompt))
         for made in book.compositions(label)
         for phrase in (dict(made.picks)[PHRASE],)
     ]
@@ -99,7 +99,7 @@ def _whole_prompts(names: list[str], rng: random.Random) -> tuple[str, ...]:
     prompts = [plain_prompt(names[0])]
     while len(prompts) < WHOLE_PROMPTS:
         prompt, name = random_prompt(names, rng)
-        if not asked_looks(prompt.replace(name, "")).any():
+        if not asked_beside(name, prompt).any():
             prompts.append(prompt)
     return tuple(prompts)
 
