@@ -170,13 +170,14 @@ def unused_path(path: Path) -> Path:
     return next(each for each in itertools.chain([path], numbered) if not each.exists())
 
 
-def discard_run_dir(path: Path) -> None:
-    """Take back the folder of a run that never made an image: records and an empty journal."""
+def discard_records(path: Path) -> None:
+    """Take back what a run that never made an image has left: records and an empty journal.
+
+    The folder itself is taken back by ``run_folder``, which knows whether it was there before.
+    """
     records = (path / name for name in ("events.jsonl", "run.json", "state.json"))
     for leftover in (*records, *path.glob("*.journal"), *path.glob("decoder-*.safetensors")):
         leftover.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # somebody put a file there: leave it
-        path.rmdir()
 
 
 def sidecar_path(submission: Path) -> Path:

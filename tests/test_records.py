@@ -13,7 +13,7 @@ from challenge.locks import FileLock
 from challenge.prompts import find_prompts_dir, load_prompt_book
 from challenge.records import (
     EventLog,
-    discard_run_dir,
+    discard_records,
     read_label_order,
     run_folder,
     write_json,
@@ -108,14 +108,21 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
 
 def test_a_discarded_folder_is_gone_unless_something_else_lies_in_it(tmp_path: Path) -> None:
     for name in ("ours", "shared"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "events.jsonl").write_text("")
-        (tmp_path / name / "cifar100.journal").write_text("")
-    (tmp_path / "shared" / "notes.txt").write_text("mine")
-    discard_run_dir(tmp_path / "ours")
-    discard_run_dir(tmp_path / "shared")
+        with run_folder(tmp_path / name, resume=False) as folder:
+            (folder / "events.jsonl").write_text("")
+            (folder / "cifar100.journal").write_text("")
+            if name == "shared":
+                (folder / "notes.txt").write_text("mine")
+            discard_records(folder)
     assert not (tmp_path / "ours").exists()
     assert [path.name for path in (tmp_path / "shared").iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_that_was_there_stays_when_its_run_is_discarded(tmp_path: Path) -> None:
+    with run_folder(tmp_path, resume=False) as folder:
+        (folder / "events.jsonl").write_text("")
+        discard_records(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("order", ["sorted", "wnids-txt"])

@@ -35,7 +35,7 @@ from challenge.presets import changed_preset_text
 from challenge.records import (
     SCHEMA_VERSION,
     EventLog,
-    discard_run_dir,
+    discard_records,
     explaining_os_errors,
     noting_errors,
     run_folder,
@@ -82,7 +82,7 @@ def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
             return _logged_run(settings, books, run_dir, clock, spent_s)
         except ChallengeError:
             if not settings.resume and not _made_images(run_dir):
-                discard_run_dir(run_dir)
+                discard_records(run_dir)
             raise
 
 
