@@ -92,6 +92,15 @@ def test_a_step_changes_the_weights_and_the_average_follows(lesson: Lesson, tmp_
     assert values["gradient"] > 0
 
 
+def test_the_average_weighs_late_steps_by_the_fourth_power(lesson: Lesson, tmp_path: Path) -> None:
+    training, expected = new_training(lesson, tmp_path), torch.zeros(())
+    for step in range(1, 4):
+        training.step()
+        weights = training.state()["master"]["conv_in.weight"]
+        expected = expected + weights * ((step / 3) ** 4 - ((step - 1) / 3) ** 4)
+    torch.testing.assert_close(training.average.conv_in.weight.data, expected)
+
+
 def test_the_measures_are_shares(lesson: Lesson, tmp_path: Path) -> None:
     measures = new_training(lesson, tmp_path).measure(lesson)
     assert measures.keys() == {

@@ -2,7 +2,8 @@
 
 A step makes 16 images of each of 8 classes of one data set, each class of one of its topics, and
 pulls their latents and features towards those of 48 real images of the same topics. What is shipped
-is a moving average of the weights.
+is an average of the weights over most of the run, by a power of the step (Karras et al., Analyzing
+and Improving the Training Dynamics of Diffusion Models, 2312.02696).
 """
 
 import copy
@@ -29,7 +30,8 @@ from challenge.embedded_training.topics import ClassTopics, Topic
 from challenge.generators.one_step import OneStep
 from challenge.generators.tiny_networks import LATENT_CHANNELS
 
-LONGEST_AVERAGE = 0.998  # the moving average looks back over so much: 500 steps
+AVERAGE_POWER = 4
+"""Of the average, the first t of n steps make up (t / n) ** 4: it looks back over all of the run."""
 FLAT_SHARE = 0.75
 REPORT_PER_CLASS = 8
 REPORTED_AT_ONCE = 25  # classes
@@ -157,7 +159,7 @@ class GeneratorTraining(Resumable):
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        keep = min(LONGEST_AVERAGE, (self.steps_done + 1) / (self.steps_done + 10))
+        keep = (1 - 1 / self.steps_done) ** AVERAGE_POWER
         for average, master in zip(
             self.average.parameters(), self._weights.master.parameters(), strict=True
         ):
