@@ -31,7 +31,7 @@ from challenge.generators.one_step import OneStep
 from challenge.generators.tiny_networks import LATENT_CHANNELS
 
 AVERAGE_POWER = 4
-"""Of the average, the first t of n steps make up (t / n) ** 4: it looks back over all of the run."""
+"""The first t of n steps make up (t / n) ** 4 of the average, so it looks far back."""
 FLAT_SHARE = 0.75
 REPORT_PER_CLASS = 8
 REPORTED_AT_ONCE = 25  # classes
