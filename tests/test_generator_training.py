@@ -98,7 +98,8 @@ def test_the_average_weighs_late_steps_by_the_fourth_power(lesson: Lesson, tmp_p
         training.step()
         weights = training.state()["master"]["conv_in.weight"]
         expected = expected + weights * ((step / 3) ** 4 - ((step - 1) / 3) ** 4)
-    torch.testing.assert_close(training.average.conv_in.weight.data, expected)
+    # three steps at the beginning of the warm-up change a weight by 1e-5
+    torch.testing.assert_close(training.average.conv_in.weight.data, expected, rtol=0, atol=1e-7)
 
 
 def test_the_measures_are_shares(lesson: Lesson, tmp_path: Path) -> None:
