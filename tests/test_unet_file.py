@@ -205,6 +205,16 @@ def test_a_unet_counts_as_what_it_takes_once_loaded_whatever_the_files_dtype(
         assert weights.loaded_bytes("float32") - 2 * others == pytest.approx(4 * values, rel=0.2)
 
 
+def test_a_base_in_float32_takes_as_much_as_one_in_half_precision_once_loaded(
+    base: Path, tmp_path: Path
+) -> None:
+    small_pipeline().save_pretrained(tmp_path)
+    halves, wholes = find_weights(str(base)), find_weights(str(tmp_path))
+    for dtype in ("float16", "float32"):
+        expected = pytest.approx(halves.loaded_bytes(dtype), rel=0.1)
+        assert wholes.loaded_bytes(dtype) == expected
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return exec, ("raise SystemExit('code of a file was run')",)

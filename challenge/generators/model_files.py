@@ -108,11 +108,11 @@ def read_tensor_names(path: Path) -> set[str]:
 
 
 def bytes_per_value(path: Path) -> int:
-    """Of a UNet file: 4 in float32, else 2; a .bin file cannot be asked and counts as half."""
+    """4 for a file with float32 in it, else 2; a .bin file cannot be asked and counts as half."""
     if path.suffix == ".bin":
         return 2
     with safe_open(path, framework="numpy") as file:
-        return 4 if file.get_slice("conv_in.weight").get_dtype() == "F32" else 2
+        return 4 if any(file.get_slice(key).get_dtype() == "F32" for key in file.keys()) else 2
 
 
 def check_single_file(path: Path) -> None:

@@ -104,13 +104,8 @@ class Weights:
 
     def loaded_bytes(self, dtype: str) -> int:
         """Memory that the weights take in this dtype, such as "float16"."""
-        wide = dtype == "float32"
-        base = sum(file.stat().st_size for file in self._base_files)
-        base *= 2 if wide and self.variant == "fp16" else 1
-        if self.unet_file is None:
-            return base
-        unet = self.unet_file.stat().st_size // bytes_per_value(self.unet_file)
-        return base + unet * (4 if wide else 2)
+        values = sum(file.stat().st_size // bytes_per_value(file) for file in self.files)
+        return values * (4 if dtype == "float32" else 2)
 
 
 def _facts(file: Path) -> tuple[str, int, int]:
