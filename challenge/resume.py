@@ -12,9 +12,10 @@ from typing import Any
 
 from challenge.errors import JournalError, UsageError
 from challenge.settings import GenerateSettings
+from challenge.settings.choices import selected_specs
 from challenge.watch import HEARTBEAT_S, read_heartbeat_s
 
-FREE_SETTINGS = ("resume", "out", "json", "device", "compile", "cache_dir", "no_prepared")
+FREE_SETTINGS = ("resume", "json", "device", "compile", "cache_dir", "no_prepared")
 PATH_SETTINGS = ("out", "resume", "prompts_dir", "cache_dir")
 
 
@@ -71,6 +72,14 @@ def require_same_settings(settings: GenerateSettings) -> None:
                 f"{settings.resume}: the run was begun with {flag} {theirs}, not {ours}; "
                 f"leave {flag} away, or start a new run"
             )
+
+
+def is_finished(record: Mapping[str, Any]) -> bool:
+    """Whether a run came to its end by itself, with all its data sets: nothing is left to do."""
+    if record.get("verdict") is None or record["stopped_by"] is not None:
+        return False
+    wanted = selected_specs(record["settings"]["dataset"])
+    return all(spec.name in record["datasets"] for spec in wanted)
 
 
 def spent_seconds(run_dir: Path, record: Mapping[str, Any]) -> float:

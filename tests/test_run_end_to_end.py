@@ -126,18 +126,27 @@ def test_a_run_that_was_stopped_leaves_no_costs_behind(
 
 
 def test_a_resumed_run_has_no_plan_and_teaches_nothing(
-    run_cli: CliRunner, tmp_path: Path, cache_dir: Path
+    run_cli: CliRunner, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = (*TINY, "--dataset", "cifar100", "--ipc", "1")
-    assert run_cli("generate", *plan, "--out", tmp_path / "run")[0] == 0
-    [calibration] = cache_dir.iterdir()
-    before = calibration.read_bytes()
+    plan = (*TINY, "--dataset", "cifar100", "--ipc", "2")
+    with monkeypatch.context() as patched:
+        patched.setattr("challenge.commands.generate.StopRequest", lambda: StopRequest("SIGINT"))
+        assert run_cli("generate", *plan, "--out", tmp_path / "run")[0] == 0
     code, out, errors = run_cli("generate", "--resume", tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert code == 0, errors
     assert (record["plan"], record["plan_vs_actual"]) == (None, None)
     assert "CIFAR-100" in out
-    assert calibration.read_bytes() == before
+    assert not cache_dir.exists()
+
+
+def test_a_finished_run_is_told_again_and_left_as_it_is(tiny_run: Path, run_cli: CliRunner) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
+    code, out, errors = run_cli("generate", "--resume", tiny_run, "--json")
+    assert code == 0
+    assert "is finished; nothing was made or changed" in errors
+    assert json.loads(out.splitlines()[-1])["datasets"]["cifar100"]["generated"] == 200
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.iterdir()} == before
 
 
 def test_the_log_has_a_line_for_each_event_in_order_of_time(tiny_run: Path) -> None:
@@ -320,6 +329,7 @@ def test_a_run_that_was_killed_is_resumed_to_the_same_file(
         (("--model", "sdxl-turbo"), "--model tiny, not sdxl-turbo"),
         (("--dataset", "tinyimagenet"), "--dataset cifar100, not tinyimagenet"),
         (("--ipc", "3"), "--ipc 2, not 3"),
+        (("--out", "elsewhere"), "not elsewhere; leave --out away"),
     ],
 )
 def test_a_run_is_not_resumed_as_another(

@@ -13,7 +13,7 @@ from challenge.embedded_training.export import export_model
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.stages import TrainingRun
 from challenge.embedded_training.training_log import TrainingLog
-from challenge.errors import UsageError
+from challenge.errors import OutputError, UsageError
 from challenge.generators.tiny import load_tiny_pipeline, networks
 
 STAGES = {
@@ -108,7 +108,7 @@ def test_stages_of_other_settings_are_refused_but_the_unet_may_be_trained_longer
     shutil.copy(finished[0] / "recipe.json", tmp_path)
     other = replace(small_settings(tmp_path), text_steps=7)
     with pytest.raises(UsageError, match=r"begun with --text-steps 1, found 7; give that again"):
-        new_run(other).train()
+        TrainingRun.open(other, torch.device("cpu"), FakeClock())
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
     shutil.copytree(finished[0], tmp_path / "whole")
     longer = replace(small_settings(tmp_path / "whole"), generator_steps=5)
@@ -127,6 +127,16 @@ def test_a_model_can_be_written_before_the_training_is_done(
     for key, tensor in model.pipe.unet.state_dict().items():
         assert torch.equal(tensor, weights[f"unet.{key}"])
     assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["latents.pt", "vae.pt", "generator.pt", "vocabulary.json"])
+def test_a_damaged_file_of_a_stage_is_named(
+    finished: tuple[Path, dict[str, Tensor]], tmp_path: Path, name: str
+) -> None:
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    (out / name).write_bytes((out / name).read_bytes()[:100])
+    with pytest.raises(OutputError, match=rf"{name} is damaged \(.+\); "):
+        new_run(small_settings(out)).train()
 
 
 def test_weights_that_float16_cannot_hold_are_refused(

@@ -23,7 +23,14 @@ from challenge.commands.session import (
     open_run,
     require_model,
 )
-from challenge.console import RunView, make_table, results, verdict_panel, write_document
+from challenge.console import (
+    RunView,
+    make_table,
+    results,
+    show_note,
+    verdict_panel,
+    write_document,
+)
 from challenge.environment import memory_in_use_gib
 from challenge.errors import ChallengeError, JournalError
 from challenge.events import Event, Notice, RunPlanned
@@ -41,7 +48,7 @@ from challenge.records import (
     run_folder,
     write_json,
 )
-from challenge.resume import read_record, require_same_settings, spent_seconds
+from challenge.resume import is_finished, read_record, require_same_settings, spent_seconds
 from challenge.settings import GenerateSettings
 from challenge.stop import StopRequest, finish_on_signals
 
@@ -52,8 +59,8 @@ if TYPE_CHECKING:
 def generate(settings: GenerateSettings, clock: RunClock) -> int:
     """Run the command; returns the exit code, 0 for VALID and 1 for INVALID.
 
-    Raises ``ChallengeError`` for a fault that came before the first image; it leaves no run folder
-    behind.
+    Raises ``ChallengeError`` for a fault that came before the first image; it leaves nothing of a
+    new run behind.
     """
     record = run_once(settings, clock)
     if settings.json:
@@ -72,6 +79,10 @@ def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
     """One run from its folder to its record; raises as ``generate`` does."""
     if settings.resume:
         require_same_settings(settings)
+        record = read_record(settings.resume)
+        if is_finished(record):
+            show_note(f"{settings.resume} is finished; nothing was made or changed")
+            return record
     books = load_books(settings)
     require_model(settings)
     wanted_dir = settings.resume or settings.out or default_run_dir(settings)

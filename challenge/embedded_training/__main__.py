@@ -46,9 +46,10 @@ def _run(settings: TrainingSettings) -> None:
     from challenge.embedded_training.stages import TrainingRun
     from challenge.environment import resolve_device
     from challenge.generators.parts import quiet_libraries
+    from challenge.records import explaining_os_errors
 
     run = TrainingRun.open(settings, resolve_device(settings.device), time.monotonic)
-    with quiet_libraries():
+    with explaining_os_errors(settings.out), quiet_libraries():
         model = run.train()
         export_model(model, settings, settings.out / "model")
         for book in run.books:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from challenge.embedded_training.training_log import Clock, TrainingLog
+from challenge.errors import OutputError
+from challenge.tensor_file import LOAD_ERRORS
 
 
 class Resumable(abc.ABC):
@@ -67,7 +69,18 @@ class Checkpoints:
 def load_checkpoint(training: Resumable, path: Path) -> None:
     """Go on from the checkpoint, if there is one."""
     if path.is_file():
-        training.load_state(torch.load(path, map_location="cpu", weights_only=True))
+        training.load_state(read_checkpoint(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What ``save_checkpoint`` wrote, on the CPU; ``OutputError`` when the file is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except LOAD_ERRORS as error:
+        raise OutputError(
+            f"{path} is damaged ({type(error).__name__}); delete it, and it is made anew"
+        ) from error
+    return state
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

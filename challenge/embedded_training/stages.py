@@ -11,7 +11,6 @@ recipe.json          the settings that all these were made with
 model/, samples_NAME.png   what comes out
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +31,13 @@ from challenge.embedded_training.patch_latents import PatchLatents
 from challenge.embedded_training.pixel_judges import JUDGES, PixelJudges, train_pixel_judge
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
-from challenge.embedded_training.resumable import Checkpoints, load_checkpoint, save_checkpoint
+from challenge.embedded_training.recipe import GENERATOR_FILE, keep_recipe, require_startable
+from challenge.embedded_training.resumable import (
+    Checkpoints,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.text_training import TextTraining, learn_vocabulary
 from challenge.embedded_training.topics import class_topics
@@ -40,13 +45,14 @@ from challenge.embedded_training.training_images import TrainingImages, load_tra
 from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.embedded_training.vae_training import VaeTraining, decoded_psnr
 from challenge.embedded_training.wording import all_texts
-from challenge.errors import UsageError
+from challenge.errors import OutputError, first_line
 from challenge.evaluation.classifier import new_convnet
 from challenge.evaluation.convnet import ConvNet
 from challenge.generators.one_step import only_step
 from challenge.generators.tiny import VOCABULARY_FILE, Vocabulary, build_pipeline
 from challenge.generators.tiny_networks import LATENT_PIXELS
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
+from challenge.records import explaining_os_errors
 from challenge.seeds import derive_seed
 from challenge.spec import DATASETS
 
@@ -73,27 +79,27 @@ class TrainingRun:
 
     @classmethod
     def open(cls, settings: TrainingSettings, device: torch.device, clock: Clock) -> "TrainingRun":
-        """Read the training images and the prompt books.
+        """Read the training images and the prompt books; then the folder is made.
 
         Raises:
             DataError: a data set is missing or damaged.
+            OutputError: the folder cannot be made, or what is in it cannot be read.
+            UsageError: it holds stages that were made with other settings, or nothing to export.
         """
-        settings.out.mkdir(parents=True, exist_ok=True)
+        require_startable(settings)
         folder = find_prompts_dir(None)
         books = [load_prompt_book(spec, folder, preset="diverse") for spec in DATASETS.values()]
         data = [
             load_training_images(spec, settings.data, settings.seed) for spec in DATASETS.values()
         ]
+        with explaining_os_errors(settings.out):
+            settings.out.mkdir(parents=True, exist_ok=True)
         log = TrainingLog(settings.out / "log.jsonl", clock)
         return cls(settings, device, data, books, clock, log)
 
     def train(self) -> TrainedModel:
-        """All stages in turn.
-
-        Raises:
-            UsageError: the folder holds stages that were made with other settings.
-        """
-        _require_same_recipe(self.settings)
+        """All stages in turn; ``OutputError`` when a file of a stage is damaged."""
+        keep_recipe(self.settings)
         vocabulary = self._vocabulary()
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._seed("weights"))
@@ -126,13 +132,19 @@ class TrainingRun:
                 torch.default_generator.manual_seed(self._seed(name))
                 save_checkpoint(make(checkpoint), path)
         checkpoint.unlink(missing_ok=True)
-        return torch.load(path, weights_only=True)
+        return read_checkpoint(path)
 
     def _vocabulary(self) -> Vocabulary:
         path = self.settings.out / VOCABULARY_FILE
         if not path.is_file():
             path.write_text(learn_vocabulary(all_texts(self.books)).to_json() + "\n", "utf-8")
-        return Vocabulary.from_json(path.read_text("utf-8"))
+        try:
+            return Vocabulary.from_json(path.read_text("utf-8"))
+        except (ValueError, LookupError, TypeError) as error:
+            raise OutputError(
+                f"{path} is damaged ({first_line(error)}); the text encoders were learnt with it: "
+                "give another --out"
+            ) from error
 
     def _latents(self) -> PatchLatents:
         images = [real.train.flatten(0, 1) for real in self.data]
@@ -224,7 +236,7 @@ class TrainingRun:
         plan = self._plan(pipe, latents)
         judges = PixelJudges([self._pixel_judge(number) for number in range(JUDGES)], latents)
         training = GeneratorTraining(pipe.unet, step, plan, judges, self.settings, self.device)
-        checkpoint = self.settings.out / "generator.pt"
+        checkpoint = self.settings.out / GENERATOR_FILE
         if self.settings.export_now:  # only read: another process may be training on it
             load_checkpoint(training, checkpoint)
         else:
@@ -240,19 +252,3 @@ class TrainingRun:
         steps = self.settings.generator_steps
         with self.log.stage("generator"):
             self._checkpoints.run(training, steps, checkpoint, on_save=measure)
-
-
-def _require_same_recipe(settings: TrainingSettings) -> None:
-    """Keep the recipe beside the stages, or compare it; the UNet's steps may be changed."""
-    path, recipe = settings.out / "recipe.json", settings.recipe()
-    if not path.is_file():
-        path.write_text(json.dumps(recipe, indent=2) + "\n", "utf-8")
-        return
-    kept = json.loads(path.read_text("utf-8"))
-    for name, value in recipe.items():
-        if name != "generator_steps" and kept.get(name) != value:
-            flag = name.replace("_", "-")
-            raise UsageError(
-                f"{settings.out} was begun with --{flag} {kept.get(name)}, found {value}; "
-                "give that again, or another --out"
-            )

@@ -112,7 +112,8 @@ def bytes_per_value(path: Path) -> int:
     if path.suffix == ".bin":
         return 2
     with safe_open(path, framework="numpy") as file:
-        return 4 if any(file.get_slice(key).get_dtype() == "F32" for key in file.keys()) else 2
+        names = file.keys()
+        return 4 if any(file.get_slice(name).get_dtype() == "F32" for name in names) else 2
 
 
 def check_single_file(path: Path) -> None:

@@ -13,6 +13,7 @@ from challenge.settings.choices import (
     QuantizeName,
     WeightsName,
     require_count,
+    require_seed,
 )
 from challenge.spec import (
     DatasetName,
@@ -101,6 +102,7 @@ class BenchmarkSettings:
             require_count("--batch-sizes", size)
         for side in self.resolutions:
             require_count("--resolutions", side)
+        require_seed(self.seed)
         if not self.seconds_per_row > 0:
             raise UsageError(
                 f"--seconds-per-row {self.seconds_per_row:g} is not a time; give seconds above 0"

@@ -33,6 +33,7 @@ StepCount = Literal[1, 2, 4]
 PUBLIC_MODELS = ("sdxl-turbo", "sd-turbo")  # those that generators/public_configs.py knows
 ONE_STEP_UNETS = ("sdxl-lightning", "hyper-sdxl", "dmd2")  # generators/one_step_unets.py
 TRAIN_TIMESTEPS = 1000  # of Stable Diffusion and SDXL: the noisiest is 999
+LARGEST_SEED = 2**63 - 1
 LONGEST_LIMIT_S = 7 * 24 * 3600.0
 
 
@@ -87,7 +88,19 @@ def selected_specs(choice: DatasetChoice) -> tuple[DatasetSpec, ...]:
     return tuple(DATASETS.values()) if choice == "all" else (DATASETS[choice],)
 
 
-def require_count(flag: str, value: int | str) -> None:
-    """Refuse a count below one; ``auto`` passes."""
+def require_count(flag: str, value: int) -> None:
+    """Refuse a count below one."""
+    if value < 1:
+        raise UsageError(f"{flag} {value} is not a count; give a whole number from 1")
+
+
+def require_count_or_auto(flag: str, value: int | str) -> None:
+    """The same for a flag that takes ``auto`` too."""
     if isinstance(value, int) and value < 1:
         raise UsageError(f"{flag} {value} is not a count; give a whole number from 1, or auto")
+
+
+def require_seed(seed: int) -> None:
+    """Refuse a seed that torch's generators do not take."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"--seed {seed} cannot be; give a whole number from 0 to {LARGEST_SEED}")

@@ -23,7 +23,9 @@ from challenge.settings.choices import (
     ShrinkChoice,
     StepCount,
     require_count,
+    require_count_or_auto,
     require_model_options,
+    require_seed,
     selected_specs,
     taken_prompt_preset,
 )
@@ -187,11 +189,12 @@ class GenerateSettings:
         require_count("--rounds", self.rounds)
         if self.rounds > 1 and self.resume is not None:
             raise UsageError("--rounds with --resume: resume one round's folder, such as round-2")
-        require_count("--ipc", self.ipc)
+        require_count_or_auto("--ipc", self.ipc)
         require_model_options(self.model, self.model_options, self.num_inference_steps)
-        require_count("--batch-size", self.batch_size)
-        require_count("--prompts-per-class", self.prompts_per_class)
+        require_count_or_auto("--batch-size", self.batch_size)
+        require_count_or_auto("--prompts-per-class", self.prompts_per_class)
         require_count("--views", self.views)
+        require_seed(self.seed)
         if len(self.distinct) > len(DATASETS) or any(count < 1 for count in self.distinct):
             raise UsageError(
                 f"--distinct {' '.join(map(str, self.distinct))}: give one whole number from 1, "
@@ -273,7 +276,7 @@ class PrepareSettings:
         """Refuse values that cannot be, before anything is loaded."""
         require_count("--prompts-per-class", self.prompts_per_class)
         require_model_options(self.model, self.model_options, self.num_inference_steps)
-        require_count("--batch-size", self.batch_size)
+        require_count_or_auto("--batch-size", self.batch_size)
         if self.batch_size != "auto" and not self.compile:
             raise UsageError("--batch-size is what --compile compiles for; give both, or neither")
 

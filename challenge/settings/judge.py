@@ -9,6 +9,7 @@ from challenge.settings.choices import (
     FeatureName,
     PrecisionName,
     require_count,
+    require_seed,
 )
 from challenge.spec import (
     DatasetName,
@@ -84,6 +85,9 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be, before anything is loaded."""
+        if not self.submissions:
+            raise UsageError("no submission given; name a run folder or a .pt file")
+        require_seed(self.seed)
         if self.rounds is not None:
             require_count("--rounds", self.rounds)
         if self.subset_classes is not None:
@@ -133,6 +137,7 @@ class InspectSettings:
         """Refuse values that cannot be, before anything is loaded."""
         if not self.sets:
             raise UsageError("no set given; name a run folder or a .pt file")
+        require_seed(self.seed)
         if self.per_class is not None:
             require_count("--per-class", self.per_class)
 
