@@ -150,7 +150,12 @@ class _Cifar100Train(torchvision.datasets.CIFAR100):  # type: ignore[misc]
 def read_cifar100(
     folder: Path, *, train: bool = False
 ) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Sequence[int]]:
-    """Pixels and fine labels of the test or the training file."""
+    """Pixels and fine labels of the test or the training file; ``DataError`` when it is not so."""
+    if not folder.is_dir():
+        raise DataError(
+            f"no {folder.name}/ in {folder.parent}; give the folder that it lies in, or unpack "
+            "cifar-100-python.tar.gz there"
+        )
     reader = _Cifar100Train if train else _Cifar100Test
     try:
         found = reader(str(folder.parent), train=train, download=False)

@@ -19,6 +19,7 @@ from challenge.spec import DATASETS, DatasetName, DatasetSpec, LabelOrder
 
 NOUN_SLOT = "{noun}"
 PROMPTS_PER_CLASS = 200
+_BOOK_FILES = " and ".join(f"{name}.json" for name in DATASETS)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def find_prompts_dir(given: Path | None) -> Path:
     """
     if given is not None:
         if not given.is_dir():
-            raise PromptError(f"--prompts-dir {given}: no such folder")
+            raise PromptError(
+                f"--prompts-dir {given} is no folder; give one with {_BOOK_FILES} in it"
+            )
         return given
     package = Path(__file__).resolve().parent
     for folder in (package.parent / "prompts", package / "prompt_books"):
@@ -123,7 +126,7 @@ def find_prompts_dir(given: Path | None) -> Path:
             return folder
     raise PromptError(
         f"{package}: no prompt books beside the program; "
-        f"pass --prompts-dir with a folder of {' and '.join(f'{name}.json' for name in DATASETS)}"
+        f"pass --prompts-dir with a folder of {_BOOK_FILES}"
     )
 
 

@@ -50,5 +50,5 @@ def files_by_dataset(path: Path) -> dict[DatasetName | None, list[Path]]:
             found[spec.name] = files
     if not found:
         names = " nor ".join(spec.file_name for spec in DATASETS.values())
-        raise SubmissionError(f"{path} holds neither {names}; give a run folder or a .pt file")
+        raise SubmissionError(f"{path} holds neither {names}; give the folder of a run")
     return found

@@ -118,6 +118,15 @@ def test_missing_data_is_told_with_the_names_that_are_looked_for(
     assert "Traceback" not in errors
 
 
+def test_there_must_be_something_to_evaluate(run_cli: CliRunner, tmp_path: Path) -> None:
+    code, _, errors = run_cli("evaluate")
+    assert (code, errors) == (2, "error: no submission given; name a run folder or a .pt file\n")
+    write_submission(tmp_path, CIFAR100)
+    code, _, errors = run_cli("evaluate", tmp_path, "--dataset", "tinyimagenet")
+    assert code == 1
+    assert f"no submission of tinyimagenet in {tmp_path}; leave --dataset away" in errors
+
+
 def test_an_invalid_submission_is_not_evaluated(run_cli: CliRunner, tmp_path: Path) -> None:
     torch.save(torch.rand(100, 3, 32, 32), tmp_path / "cifar100.pt")
     write_test_set(tmp_path, CIFAR100)

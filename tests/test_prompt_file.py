@@ -168,7 +168,9 @@ def test_refuses_classes_that_are_no_list_of_objects(tmp_path: Path) -> None:
 
 def test_tells_the_line_where_a_file_is_not_json(tmp_path: Path) -> None:
     (tmp_path / "cifar100.json").write_text('{"dataset": "cifar100",\n "template" "x"}')
-    assert refusal(tmp_path) == "not JSON (Expecting ':' delimiter: line 2 column 13 (char 36))"
+    assert refusal(tmp_path) == (
+        "not JSON (Expecting ':' delimiter: line 2 column 13 (char 36)); mend it there"
+    )
 
 
 def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_takes_the_given_folder(tmp_path: Path) -> None:
 
 
 def test_refuses_a_given_folder_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="no such folder"):
+    with pytest.raises(PromptError, match=r"is no folder; give one with cifar100.json and tiny"):
         find_prompts_dir(tmp_path / "missing")
 
 

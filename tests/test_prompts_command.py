@@ -32,7 +32,10 @@ def test_a_class_is_found_by_any_of_its_names(run_cli: CliRunner, name: str) -> 
 def test_an_unknown_class_is_wrong_usage(run_cli: CliRunner) -> None:
     code, _, err = run_cli("prompts", "--class", "unicorn")
     assert code == 2
-    assert err == "error: --class unicorn: no class of all has that name, index or wnid\n"
+    assert err == (
+        "error: --class unicorn: no class has that name, index or wnid; without --class all are "
+        "listed\n"
+    )
 
 
 def test_check_says_when_tokens_could_not_be_counted(run_cli: CliRunner, tmp_path: Path) -> None:

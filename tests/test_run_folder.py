@@ -46,6 +46,9 @@ def test_a_folder_without_a_run_is_told_in_a_line(tmp_path: Path) -> None:
         open_runs((tmp_path,))
     with pytest.raises(SubmissionError, match="no such folder"):
         open_runs((tmp_path / "nowhere",))
+    (tmp_path / "cifar100.pt").write_bytes(b"mine")
+    with pytest.raises(SubmissionError, match=r"\(no pictures of CIFAR-100: .*cifar100\.pt"):
+        open_runs((tmp_path,))
 
 
 def test_each_round_is_a_run_with_the_evaluation_of_all(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_what_images_were_found_by_is_told_where_the_data_set_tells(
 
 
 def test_missing_training_images_are_told(cifar_dir: Path) -> None:
+    with pytest.raises(DataError, match=r"no cifar-100-python/ in .*/nowhere; give the folder"):
+        load_train_images(CIFAR100, cifar_dir / "nowhere", per_class=1, seed=0)
     with pytest.raises(DataError, match="'train' or 'meta' is missing"):
         load_train_images(CIFAR100, cifar_dir, per_class=1, seed=0)
     with pytest.raises(ValueError, match="per_class is 0"):

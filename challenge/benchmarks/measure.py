@@ -12,7 +12,7 @@ import torch
 from challenge.benchmarks.models import Source, use_decoder
 from challenge.benchmarks.profiling import Loop, LoopProfile, ShortBook, profile_loop
 from challenge.benchmarks.rows import BenchmarkRow, Ceiling, Variant, best_row, failed_row
-from challenge.benchmarks.sweep import OURS, Bench, Way
+from challenge.benchmarks.sweep import OURS, OUT_OF_MEMORY, Bench, Way
 from challenge.benchmarks.timing import Stopwatch
 from challenge.benchmarks.work import Workload, matrix_tflops, our_call, tflop_per_image
 from challenge.budget import Clock
@@ -144,10 +144,10 @@ class Measurement:
                 one = replace(variant, compile=compiled == "on", quantize=quantized)
                 self.sweep_one(one, self.settings.batch_sizes)
         if all(row.error for row in self.rows):
-            raise GenerationError(
-                f"no row could be measured, the first since: {self.rows[0].error}; free the "
-                "device, or take a smaller model or batch"
-            )
+            error = self.rows[0].error
+            if error == OUT_OF_MEMORY:
+                error += "; free the device, or take a smaller model or batch"
+            raise GenerationError(f"no row could be measured, the first since: {error}")
 
     def _variants(self, dtype: torch.dtype) -> list[Variant]:
         sides = self.settings.resolutions or (self.own_resolution(dtype),)

@@ -37,7 +37,8 @@ def prompts(settings: PromptsSettings) -> int:
     found = [(book, place) for book in books for place in _places(book, settings.name)]
     if not found:
         raise UsageError(
-            f"--class {settings.name}: no class of {settings.dataset} has that name, index or wnid"
+            f"--class {settings.name}: no class has that name, index or wnid; without --class all "
+            "are listed"
         )
     for book, place in found:
         _show_class(settings, book, place)

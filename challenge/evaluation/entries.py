@@ -104,7 +104,10 @@ def load_entries(settings: EvaluateSettings, device: torch.device, say: Say) -> 
             if entry.spec.name in wanted:
                 entries.append(entry)
     if not entries:
-        raise SubmissionError(f"no submission for {settings.dataset} among what was given")
+        given = ", ".join(map(str, settings.submissions))
+        raise SubmissionError(
+            f"no submission of {settings.dataset} in {given}; leave --dataset away, or give another"
+        )
     return entries
 
 

@@ -64,8 +64,9 @@ def _open_run(path: Path) -> RunFolder:
     remarks: list[str] = []
     sets = _image_sets(path, remarks)
     if not sets and not any((path / name).exists() for name in RUN_FILES):
+        found = "; ".join(remarks) or "no run.json, no journal, no submission"
         raise SubmissionError(
-            f"{path} holds nothing of a run (no run.json, no journal, no submission); "
+            f"{path} holds nothing of a run that can be shown ({found}); "
             "give the folder that generate wrote"
         )
     record = _read_record(path / "run.json", remarks)
