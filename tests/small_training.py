@@ -6,10 +6,18 @@ from pathlib import Path
 import torch
 from conftest import FakeClock
 
+from challenge.embedded_training.feature_network import FeatureNetwork, freeze
+from challenge.embedded_training.lessons import Lesson
+from challenge.embedded_training.patch_latents import PatchLatents
+from challenge.embedded_training.prompt_pool import PromptPool
+from challenge.embedded_training.real_features import RealFeatures
 from challenge.embedded_training.resumable import Checkpoints
 from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.topics import class_topics
 from challenge.embedded_training.training_images import TrainingImages
 from challenge.embedded_training.training_log import TrainingLog
+from challenge.generators.tiny import load_tiny_pipeline
+from challenge.generators.tiny_networks import LATENT_PIXELS
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
 from challenge.spec import DATASETS
 
@@ -34,6 +42,8 @@ def small_settings(out: Path) -> TrainingSettings:
         vae_steps=1,
         pixel_judge_steps=1,
         generator_steps=4,
+        class_means_steps=1,
+        drawn_for_means=2,
         cifar_only_steps=2,
         classes_per_step=2,
         made_per_class=3,
@@ -62,6 +72,21 @@ def small_books() -> list[PromptBook]:
     folder = find_prompts_dir(None)
     books = [load_prompt_book(spec, folder, preset="diverse") for spec in DATASETS.values()]
     return [replace(book, classes=book.classes[:CLASSES]) for book in books]
+
+
+def small_lesson() -> Lesson:
+    """CIFAR-100's three classes, judged by a feature network of random weights."""
+    real, book = small_data()[0], small_books()[0]
+    rng, cpu = torch.Generator().manual_seed(0), torch.device("cpu")
+    latents = PatchLatents.fit([real.train.flatten(0, 1)], rng)
+    torch.manual_seed(0)
+    judge = freeze(FeatureNetwork(real.spec))
+    topics = class_topics(real, book, seed=0)
+    texts = [prompt for each in topics for prompt in each.prompts]
+    prompts = PromptPool.of(load_tiny_pipeline(), texts, real.spec.image_size, cpu)
+    features = RealFeatures.of(real, judge, latents, cpu)
+    side = real.spec.image_size // LATENT_PIXELS
+    return Lesson("cifar100", side, judge, features, topics, prompts)
 
 
 def small_checkpoints(out: Path, save_every_s: float = 1e9) -> Checkpoints:

@@ -6,26 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
-from small_training import small_books, small_checkpoints, small_data, small_settings
+from small_training import small_checkpoints, small_data, small_lesson, small_settings
 
-from challenge.embedded_training.feature_network import FeatureNetwork, Features, freeze
-from challenge.embedded_training.generator_training import (
-    GeneratorTraining,
-    Lesson,
-    LessonPlan,
-    compare,
-)
+from challenge.embedded_training.feature_network import Features
+from challenge.embedded_training.generator_training import GeneratorTraining, compare
+from challenge.embedded_training.lessons import Lesson, LessonPlan
 from challenge.embedded_training.patch_latents import PatchLatents
 from challenge.embedded_training.pixel_judges import PixelJudges
-from challenge.embedded_training.prompt_pool import PromptPool
-from challenge.embedded_training.real_features import RealFeatures
 from challenge.embedded_training.resumable import save_checkpoint
 from challenge.embedded_training.settings import TrainingSettings
-from challenge.embedded_training.topics import class_topics
 from challenge.evaluation.classifier import new_convnet
 from challenge.generators.one_step import only_step
 from challenge.generators.tiny import load_tiny_pipeline
-from challenge.generators.tiny_networks import LATENT_PIXELS
 from challenge.spec import CIFAR100
 
 CPU = torch.device("cpu")
@@ -33,18 +25,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def lesson() -> Lesson:
-    """CIFAR-100's three classes, judged by a feature network of random weights."""
-    real, book = small_data()[0], small_books()[0]
-    rng = torch.Generator().manual_seed(0)
-    latents = PatchLatents.fit([real.train.flatten(0, 1)], rng)
-    torch.manual_seed(0)
-    judge = freeze(FeatureNetwork(real.spec))
-    topics = class_topics(real, book, seed=0)
-    texts = [prompt for each in topics for prompt in each.prompts]
-    prompts = PromptPool.of(load_tiny_pipeline(), texts, real.spec.image_size, CPU)
-    features = RealFeatures.of(real, judge, latents, CPU)
-    side = real.spec.image_size // LATENT_PIXELS
-    return Lesson("cifar100", side, judge, features, topics, prompts)
+    return small_lesson()
 
 
 def new_training(lesson: Lesson, out: Path) -> GeneratorTraining:

@@ -18,7 +18,7 @@ from challenge.generators.tiny import load_tiny_pipeline, networks
 
 STAGES = {
     "text", "vae", "pixel_judge_0", "pixel_judge_1",
-    "features_cifar100", "generator", "features_tinyimagenet",
+    "features_cifar100", "generator", "features_tinyimagenet", "class_means_4",
 }  # fmt: skip
 
 

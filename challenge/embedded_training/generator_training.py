@@ -7,8 +7,6 @@ and Improving the Training Dynamics of Diffusion Models, 2312.02696).
 """
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,70 +17,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from challenge.embedded_training.drifting import by_class, compare_places, drifting_loss
-from challenge.embedded_training.feature_network import FeatureNetwork, Features
-from challenge.embedded_training.master_weights import MasterWeights, learning_rate_factor
+from challenge.embedded_training.feature_network import Features
+from challenge.embedded_training.lessons import Lesson, LessonPlan
+from challenge.embedded_training.master_weights import (
+    MasterWeights,
+    learning_rate_factor,
+    update_average,
+)
 from challenge.embedded_training.pixel_judges import PixelJudges
-from challenge.embedded_training.prompt_pool import PromptPool
-from challenge.embedded_training.real_features import RealFeatures, run_frozen
+from challenge.embedded_training.real_features import run_frozen
 from challenge.embedded_training.resumable import Resumable
 from challenge.embedded_training.settings import TrainingSettings
-from challenge.embedded_training.topics import ClassTopics, Topic
 from challenge.generators.one_step import OneStep
-from challenge.generators.tiny_networks import LATENT_CHANNELS
 
-AVERAGE_POWER = 4
-"""The first t of n steps make up (t / n) ** 4 of the average, so it looks far back."""
 FLAT_SHARE = 0.75
 REPORT_PER_CLASS = 8
 REPORTED_AT_ONCE = 25  # classes
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What the UNet learns one data set from."""
-
-    name: str
-    latent_side: int
-    judge: FeatureNetwork
-    real: RealFeatures
-    topics: Sequence[ClassTopics]
-    prompts: PromptPool
-
-    @property
-    def num_classes(self) -> int:
-        """Classes of the data set."""
-        return len(self.topics)
-
-
-class LessonPlan:
-    """Which data set a step learns from; a lesson is prepared when its first step comes."""
-
-    def __init__(self, prepare: Sequence[Callable[[], Lesson]], first_alone: int) -> None:
-        self._prepare, self._first_alone = prepare, first_alone
-        self._prepared: dict[int, Lesson] = {}
-
-    def at(self, step: int) -> Lesson:
-        """The first data set alone for ``first_alone`` steps, then each in its turn."""
-        index = self._index(step)
-        if index not in self._prepared:
-            self._prepared[index] = self._prepare[index]()
-        return self._prepared[index]
-
-    def taught_before(self, step: int) -> int:
-        """How many of the steps before this one were of its lesson."""
-        index, turns = self._index(step), len(self._prepare)
-        if step < self._first_alone:
-            return step
-        first_turn = self._first_alone + (index - self._first_alone) % turns
-        return (step - first_turn) // turns + (self._first_alone if index == 0 else 0)
-
-    def _index(self, step: int) -> int:
-        return 0 if step < self._first_alone else step % len(self._prepare)
-
-    @property
-    def begun(self) -> list[Lesson]:
-        """The lessons of the steps so far."""
-        return [lesson for _, lesson in sorted(self._prepared.items())]
 
 
 class GeneratorTraining(Resumable):
@@ -117,7 +67,7 @@ class GeneratorTraining(Resumable):
         factor = learning_rate_factor(self.steps_done, self._settings.generator_steps, FLAT_SHARE)
         norm = self._weights.step(factor)
         self.steps_done += 1
-        self._update_average()
+        update_average(self.average, self._weights.master, self.steps_done)
         return {
             f"drift_{lesson.name}": float(drift.detach()),
             f"pixel_drift_{lesson.name}": float(in_pixels.detach()),
@@ -129,41 +79,17 @@ class GeneratorTraining(Resumable):
         """Drifting in latents and features, drifting in pixels, cross-entropy."""
         settings, rng = self._settings, self._rng
         classes = min(settings.classes_per_step, lesson.num_classes)
-        drawn = torch.randperm(lesson.num_classes, generator=rng)[:classes].tolist()
-        topics = [lesson.topics[label].draw(rng) for label in drawn]
+        topics = lesson.draw_topics(classes, rng)
         real = lesson.real.draw(topics, settings.real_per_class, rng)
-        labels = torch.tensor(drawn).repeat_interleave(settings.made_per_class)
-        latents = self._paint(self._weights.working, lesson, topics, settings.made_per_class, rng)
+        labels = torch.tensor([topic.label for topic in topics])
+        labels = labels.repeat_interleave(settings.made_per_class)
+        inputs = lesson.draw_inputs(topics, settings.made_per_class, rng)
+        latents = lesson.prompts.paint(self._weights.working, self._one_step, *inputs)
         made = lesson.judge.features(latents.to(torch.bfloat16))._replace(latents=latents)
         logits = lesson.judge.classify(made).float()
         cross_entropy = F.cross_entropy(logits, labels.to(self._device), label_smoothing=0.1)
         in_pixels = self._pixel_judges.loss(latents, real.latents, classes, rng)
         return compare(made, real, classes), in_pixels, cross_entropy
-
-    def _paint(
-        self,
-        unet: UNet2DConditionModel,
-        lesson: Lesson,
-        topics: Sequence[Topic],
-        count: int,
-        rng: torch.Generator,
-    ) -> Float[Tensor, "B latent h w"]:
-        """``count`` images of each topic, topic after topic, each of any of its prompts."""
-        shape = (count * len(topics), LATENT_CHANNELS, lesson.latent_side, lesson.latent_side)
-        noise = torch.randn(shape, generator=rng).to(self._device)
-        prompts = []
-        for topic in topics:
-            places = torch.randint(len(topic.prompts), (count,), generator=rng)
-            prompts += [topic.prompts[place] for place in places.tolist()]
-        return lesson.prompts.paint(unet, self._one_step, prompts, noise)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        keep = (1 - 1 / self.steps_done) ** AVERAGE_POWER
-        for average, master in zip(
-            self.average.parameters(), self._weights.master.parameters(), strict=True
-        ):
-            average.lerp_(master, 1 - keep)
 
     @torch.no_grad()
     def measure(self, lesson: Lesson) -> dict[str, float]:
@@ -178,7 +104,8 @@ class GeneratorTraining(Resumable):
         wholes = [each.whole for each in lesson.topics]
         starts = range(0, len(wholes), REPORTED_AT_ONCE)
         parts = [wholes[start : start + REPORTED_AT_ONCE] for start in starts]
-        painted = [self._paint(unet, lesson, part, REPORT_PER_CLASS, rng) for part in parts]
+        inputs = [lesson.draw_inputs(part, REPORT_PER_CLASS, rng) for part in parts]
+        painted = [lesson.prompts.paint(unet, self._one_step, *each) for each in inputs]
         made = [run_frozen(lesson.judge, latents) for latents in painted]
         logits = torch.cat([lesson.judge.classify(some) for some in made])
         right = (logits.argmax(1).cpu() == labels).float().mean()

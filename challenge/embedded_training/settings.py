@@ -18,6 +18,8 @@ FEWEST = {
     "vae_steps": 1,
     "pixel_judge_steps": 1,
     "generator_steps": 1,
+    "class_means_steps": 1,
+    "drawn_for_means": 1,
     "cifar_only_steps": 0,
     "early_steps": 0,
     "classes_per_step": 2,
@@ -62,6 +64,12 @@ class TrainingSettings:
     """Weight of the feature network's cross-entropy beside the drifting losses, early."""
     class_weight: float = 0.05
     """The same, later: more of it makes the pictures of a class alike."""
+    class_means_steps: int = 2000
+    """Steps in which a copy of the UNet learns to draw classes with the real mean pictures (64
+    images).
+    """
+    drawn_for_means: int = 1024
+    """Images of each class that are drawn to see by how much the means differ."""
     classes_per_step: int = 8
     """Classes in a step of the UNet."""
     made_per_class: int = 16
@@ -69,7 +77,9 @@ class TrainingSettings:
     real_per_class: int = 48
     """Real images of each of them that those are compared with."""
     export_now: bool = False
-    """Train the UNet no further: write the model as the last checkpoint has it."""
+    """Train the UNet no further: write the model as the last checkpoint has it, once its classes'
+    means are moved to the real ones.
+    """
     save_every_s: float = 120.0
     """Seconds between checkpoints; a killed run loses no more, or a judge of pixels."""
 

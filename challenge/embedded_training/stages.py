@@ -7,6 +7,7 @@ pixel_judge_N.pt     networks that look at pixels
 features_NAME.pt     a feature network for each data set
 *_begun.pt           one of these in the making, saved now and then (not a judge: some minutes)
 generator.pt         the UNet's training, likewise
+class_means_N.pt     the UNet of step N with the classes' means moved to the real ones
 recipe.json          the settings that all these were made with
 model/, samples_NAME.png   what comes out
 """
@@ -20,13 +21,11 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionXLPipeline
 
+from challenge.embedded_training.class_means import ClassMeansTraining
 from challenge.embedded_training.feature_network import FeatureNetwork, freeze
 from challenge.embedded_training.feature_training import FeatureTraining, validation_accuracy
-from challenge.embedded_training.generator_training import (
-    GeneratorTraining,
-    Lesson,
-    LessonPlan,
-)
+from challenge.embedded_training.generator_training import GeneratorTraining
+from challenge.embedded_training.lessons import Lesson, LessonPlan
 from challenge.embedded_training.patch_latents import PatchLatents
 from challenge.embedded_training.pixel_judges import JUDGES, PixelJudges, train_pixel_judge
 from challenge.embedded_training.prompt_pool import PromptPool
@@ -107,7 +106,9 @@ class TrainingRun:
             latents = self._latents()
             self._text(pipe)
             self._vae(pipe, latents)
-            generator_steps = self._generator(pipe, latents)
+            plan = self._plan(pipe, latents)
+            generator_steps = self._generator(pipe, latents, plan)
+            self._class_means(pipe, plan, generator_steps)
         return TrainedModel(pipe, vocabulary, generator_steps)
 
     def _seed(self, *what: str) -> int:
@@ -231,9 +232,10 @@ class TrainingRun:
         network.load_state_dict(self._kept(f"pixel_judge_{number}", make))
         return network.eval().requires_grad_(False)
 
-    def _generator(self, pipe: StableDiffusionXLPipeline, latents: PatchLatents) -> int:
+    def _generator(
+        self, pipe: StableDiffusionXLPipeline, latents: PatchLatents, plan: LessonPlan
+    ) -> int:
         step = only_step(pipe.scheduler, self.device)
-        plan = self._plan(pipe, latents)
         judges = PixelJudges([self._pixel_judge(number) for number in range(JUDGES)], latents)
         training = GeneratorTraining(pipe.unet, step, plan, judges, self.settings, self.device)
         checkpoint = self.settings.out / GENERATOR_FILE
@@ -252,3 +254,15 @@ class TrainingRun:
         steps = self.settings.generator_steps
         with self.log.stage("generator"):
             self._checkpoints.run(training, steps, checkpoint, on_save=measure)
+
+    def _class_means(
+        self, pipe: StableDiffusionXLPipeline, plan: LessonPlan, generator_steps: int
+    ) -> None:
+        def make(checkpoint: Path) -> dict[str, Any]:
+            step, lessons = only_step(pipe.scheduler, self.device), plan.all()
+            training = ClassMeansTraining(pipe.unet, step, lessons, self.settings)
+            self._checkpoints.run(training, self.settings.class_means_steps, checkpoint)
+            state: dict[str, Any] = training.average.state_dict()
+            return state
+
+        pipe.unet.load_state_dict(self._kept(f"class_means_{generator_steps}", make))
