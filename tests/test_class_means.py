@@ -50,6 +50,17 @@ def test_the_copy_comes_nearer_to_the_shifted_pictures(
     assert sum(errors[-5:]) < 0.7 * sum(errors[:5])
 
 
+def test_the_result_lies_beyond_the_average(lesson: Lesson, tmp_path: Path) -> None:
+    training = new_training(lesson, tmp_path)
+    before = {name: each.clone() for name, each in training.average.state_dict().items()}
+    training.step()
+    result = training.result()
+    assert result.keys() == before.keys()
+    for name, average in training.average.state_dict().items():
+        way = result[name] - before[name]
+        torch.testing.assert_close(way, 1.4 * (average - before[name]), rtol=0, atol=1e-6)
+
+
 def test_a_killed_training_goes_on_bit_for_bit(lesson: Lesson, tmp_path: Path) -> None:
     whole = new_training(lesson, tmp_path)
     small_checkpoints(tmp_path).run(whole, 4, tmp_path / "whole.pt")

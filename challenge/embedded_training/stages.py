@@ -262,7 +262,6 @@ class TrainingRun:
             step, lessons = only_step(pipe.scheduler, self.device), plan.all()
             training = ClassMeansTraining(pipe.unet, step, lessons, self.settings)
             self._checkpoints.run(training, self.settings.class_means_steps, checkpoint)
-            state: dict[str, Any] = training.average.state_dict()
-            return state
+            return training.result()
 
         pipe.unet.load_state_dict(self._kept(f"class_means_{generator_steps}", make))
