@@ -8,7 +8,6 @@ real mean less the mean of what the UNet draws.
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -16,14 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from challenge.embedded_training.averaged_training import AveragedTraining
 from challenge.embedded_training.lessons import Lesson
-from challenge.embedded_training.master_weights import (
-    MasterWeights,
-    channels_last,
-    learning_rate_factor,
-    update_average,
-)
-from challenge.embedded_training.resumable import Resumable
+from challenge.embedded_training.master_weights import channels_last, learning_rate_factor
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.generators.one_step import OneStep
 
@@ -35,8 +29,8 @@ OVERSHOOT = 1.4
 """The average goes seven tenths of the way and no further; so its way is made longer."""
 
 
-class ClassMeansTraining(Resumable):
-    """The copy under training, and its average."""
+class ClassMeansTraining(AveragedTraining):
+    """The copy under training, and what it starts from."""
 
     def __init__(
         self,
@@ -45,18 +39,15 @@ class ClassMeansTraining(Resumable):
         lessons: Sequence[Lesson],
         settings: TrainingSettings,
     ) -> None:
+        super().__init__(copy.deepcopy(unet).requires_grad_(True), LEARNING_RATE, settings.seed)
         self._start = copy.deepcopy(unet).requires_grad_(False)
         self._teacher = copy.deepcopy(unet).to(torch.bfloat16).eval().requires_grad_(False)
         channels_last(self._teacher)
-        self._weights = MasterWeights(copy.deepcopy(unet).requires_grad_(True), LEARNING_RATE)
-        self.average = copy.deepcopy(unet).eval().requires_grad_(False)
         self._step, self._lessons, self._steps = step, lessons, settings.class_means_steps
         self._shifts = [
             class_shifts(self._teacher, step, lesson, settings.drawn_for_means)
             for lesson in lessons
         ]
-        self._rng = torch.Generator().manual_seed(settings.seed)
-        self.steps_done = 0
 
     def step(self) -> dict[str, float]:
         """One step; returns what to log of it."""
@@ -72,9 +63,7 @@ class ClassMeansTraining(Resumable):
         loss = F.mse_loss(drawn, target)
         loss.backward()  # type: ignore[no-untyped-call]
         factor = learning_rate_factor(self.steps_done, self._steps, FLAT_SHARE)
-        norm = self._weights.step(factor)
-        self.steps_done += 1
-        update_average(self.average, self._weights.master, self.steps_done)
+        norm = self._use_gradients(factor)
         return {f"squared_error_{lesson.name}": float(loss.detach()), "gradient": norm}
 
     @torch.no_grad()
@@ -85,22 +74,6 @@ class ClassMeansTraining(Resumable):
             name: before[name] + OVERSHOOT * (average - before[name])
             for name, average in self.average.state_dict().items()
         }
-
-    def state(self) -> dict[str, Any]:
-        """All that is needed to go on as if nothing had happened."""
-        return {
-            **self._weights.state(),
-            "average": self.average.state_dict(),
-            "steps_done": self.steps_done,
-            "rng": self._rng.get_state(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self._weights.load_state(state)
-        self.average.load_state_dict(state["average"])
-        self.steps_done = state["steps_done"]
-        self._rng.set_state(state["rng"])
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ and Improving the Training Dynamics of Diffusion Models, 2312.02696).
 """
 
 import copy
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -16,17 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from challenge.embedded_training.averaged_training import AveragedTraining
 from challenge.embedded_training.drifting import by_class, compare_places, drifting_loss
 from challenge.embedded_training.feature_network import Features
 from challenge.embedded_training.lessons import Lesson, LessonPlan
-from challenge.embedded_training.master_weights import (
-    MasterWeights,
-    learning_rate_factor,
-    update_average,
-)
+from challenge.embedded_training.master_weights import learning_rate_factor
 from challenge.embedded_training.pixel_judges import PixelJudges
 from challenge.embedded_training.real_features import run_frozen
-from challenge.embedded_training.resumable import Resumable
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.generators.one_step import OneStep
 
@@ -35,8 +30,8 @@ REPORT_PER_CLASS = 8
 REPORTED_AT_ONCE = 25  # classes
 
 
-class GeneratorTraining(Resumable):
-    """The UNet under training, its average, and the way to save and restore all of it."""
+class GeneratorTraining(AveragedTraining):
+    """The UNet under training, and what it learns from."""
 
     def __init__(
         self,
@@ -48,13 +43,10 @@ class GeneratorTraining(Resumable):
         device: torch.device,
     ) -> None:
         unet.set_attn_processor(AttnProcessor())  # torch's own is slow backwards on a CPU
-        self._weights = MasterWeights(unet.to(device), settings.learning_rate)
-        self.average: UNet2DConditionModel = copy.deepcopy(unet).eval().requires_grad_(False)
+        super().__init__(unet.to(device), settings.learning_rate, settings.seed)
         self._one_step, self.plan, self._settings = step, plan, settings
         self._pixel_judges = pixel_judges
         self._device = device
-        self._rng = torch.Generator().manual_seed(settings.seed)
-        self.steps_done = 0
 
     def step(self) -> dict[str, float]:
         """One step; returns what to log of it."""
@@ -65,9 +57,7 @@ class GeneratorTraining(Resumable):
         loss = drift + self._settings.pixel_weight * in_pixels + weight * cross_entropy
         loss.backward()  # type: ignore[no-untyped-call]
         factor = learning_rate_factor(self.steps_done, self._settings.generator_steps, FLAT_SHARE)
-        norm = self._weights.step(factor)
-        self.steps_done += 1
-        update_average(self.average, self._weights.master, self.steps_done)
+        norm = self._use_gradients(factor)
         return {
             f"drift_{lesson.name}": float(drift.detach()),
             f"pixel_drift_{lesson.name}": float(in_pixels.detach()),
@@ -115,22 +105,6 @@ class GeneratorTraining(Resumable):
             spread = _spread(torch.cat([some[index] for some in made]))
             values[name] = spread / _spread(real[index])
         return {f"{name}_{lesson.name}": value for name, value in values.items()}
-
-    def state(self) -> dict[str, Any]:
-        """All that is needed to go on as if nothing had happened."""
-        return {
-            **self._weights.state(),
-            "average": self.average.state_dict(),
-            "steps_done": self.steps_done,
-            "rng": self._rng.get_state(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self._weights.load_state(state)
-        self.average.load_state_dict(state["average"])
-        self.steps_done = state["steps_done"]
-        self._rng.set_state(state["rng"])
 
 
 def compare(made: Features, real: Features, classes: int) -> Float[Tensor, ""]:

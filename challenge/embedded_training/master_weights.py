@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-AVERAGE_POWER = 4
-"""The first t of n steps make up (t / n) ** 4 of the average, so it looks far back."""
 WARM_UP_STEPS = 100
 LARGEST_GRADIENT = 2.0
 
@@ -66,14 +64,6 @@ def learning_rate_factor(step: int, steps: int, flat_share: float) -> float:
     rise = min(1.0, (step + 1) / WARM_UP_STEPS)
     fall = (1 - step / steps) / (1 - flat_share)
     return min(rise, max(0.05, min(1.0, fall)))
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, master: nn.Module, steps_done: int) -> None:
-    """Add the weights after step ``steps_done`` to an average by a power of the step."""
-    keep = (1 - 1 / steps_done) ** AVERAGE_POWER
-    for ours, newest in zip(average.parameters(), master.parameters(), strict=True):
-        ours.lerp_(newest, 1 - keep)
 
 
 def channels_last(network: nn.Module) -> None:
