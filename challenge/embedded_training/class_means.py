@@ -26,7 +26,7 @@ LEARNING_RATE = 1e-4  # at 3e-4 it forgets faster than it learns
 CLASSES_PER_STEP, PER_CLASS = 32, 2  # the error is nearly the same for all images of a class
 DRAWN_AT_ONCE = 64
 OVERSHOOT = 1.4
-"""The average goes seven tenths of the way and no further; so its way is made longer."""
+"""In 1,000 steps the average goes seven tenths of the way; so its way is made longer."""
 
 
 class ClassMeansTraining(AveragedTraining):

@@ -64,7 +64,7 @@ class TrainingSettings:
     """Weight of the feature network's cross-entropy beside the drifting losses, early."""
     class_weight: float = 0.05
     """The same, later: more of it makes the pictures of a class alike."""
-    class_means_steps: int = 2000
+    class_means_steps: int = 1000
     """Steps in which a copy of the UNet learns to draw classes with the real mean pictures (64
     images).
     """
