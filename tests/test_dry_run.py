@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import CliRunner
+from safetensors.torch import save_file
 
 from challenge.commands.dry_run import borrowed_run_dir, weights_bytes
 from challenge.errors import BudgetError, GenerationError, OutputError
@@ -248,11 +250,12 @@ def test_weights_of_half_precision_take_twice_the_room_in_float32(
 ) -> None:
     for name in ("unet", "vae", "text_encoder", "text_encoder_2"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "model.fp16.safetensors").write_bytes(bytes(10))
-        (tmp_path / name / "model.safetensors").write_bytes(bytes(20))
+        for dtype, variant in ((torch.float16, ".fp16"), (torch.float32, "")):
+            values = {"weight": torch.zeros(10_000, dtype=dtype)}
+            save_file(values, tmp_path / name / f"model{variant}.safetensors")
     found = Weights(tmp_path, tmp_path, source="a test")
     monkeypatch.setattr("challenge.generators.weights.find_weights", lambda *_: found)
     settings = GenerateSettings(model="a model")
-    assert weights_bytes(settings, "float16") == 40
-    assert weights_bytes(settings, "float32") == 80
+    assert weights_bytes(settings, "float16") == pytest.approx(80_000, rel=0.01)
+    assert weights_bytes(settings, "float32") == pytest.approx(160_000, rel=0.01)
     assert weights_bytes(GenerateSettings(model="tiny"), "float32") == 0
