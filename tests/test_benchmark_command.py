@@ -110,8 +110,11 @@ def test_the_tables_show_all_rows_and_what_they_come_to(
 
 
 def test_nothing_that_could_be_measured_is_an_error(run_cli: CliRunner) -> None:
-    arguments = ("--model", "tiny", "--batch-sizes", "1", "--resolutions", "7")
-    code, _, errors = run_cli("benchmark", *arguments)
+    arguments = ("--model", "tiny", "--batch-sizes", "1")
+    code, _, errors = run_cli("benchmark", *arguments, "--decoders", "taesdxl")
+    assert code == 1
+    assert "no row could be measured, the first since: TAESDXL decodes latents of 4" in errors
+    code, _, errors = run_cli("benchmark", *arguments, "--resolutions", "7")
     assert code == 1
     reason = "no row could be measured, the first since: image_size 7 is not a multiple of 4\n"
     assert errors.endswith(reason)  # and nothing of memory

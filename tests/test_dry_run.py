@@ -257,5 +257,5 @@ def test_weights_of_half_precision_take_twice_the_room_in_float32(
     monkeypatch.setattr("challenge.generators.weights.find_weights", lambda *_: found)
     settings = GenerateSettings(model="a model")
     assert weights_bytes(settings, "float16") == pytest.approx(80_000, rel=0.01)
-    assert weights_bytes(settings, "float32") == pytest.approx(160_000, rel=0.01)
+    assert weights_bytes(settings, "float32") == 2 * weights_bytes(settings, "float16")
     assert weights_bytes(GenerateSettings(model="tiny"), "float32") == 0

@@ -129,6 +129,9 @@ def test_a_resumed_run_has_no_plan_and_teaches_nothing(
     run_cli: CliRunner, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = (*TINY, "--dataset", "cifar100", "--ipc", "2")
+    assert run_cli("generate", *plan, "--out", tmp_path / "first")[0] == 0
+    [calibration] = cache_dir.iterdir()
+    before = calibration.read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr("challenge.commands.generate.StopRequest", lambda: StopRequest("SIGINT"))
         assert run_cli("generate", *plan, "--out", tmp_path / "run")[0] == 0
@@ -137,7 +140,7 @@ def test_a_resumed_run_has_no_plan_and_teaches_nothing(
     assert code == 0, errors
     assert (record["plan"], record["plan_vs_actual"]) == (None, None)
     assert "CIFAR-100" in out
-    assert not cache_dir.exists()
+    assert calibration.read_bytes() == before
 
 
 def test_a_finished_run_is_told_again_and_left_as_it_is(tiny_run: Path, run_cli: CliRunner) -> None:

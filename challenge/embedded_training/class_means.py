@@ -40,7 +40,7 @@ class ClassMeansTraining(AveragedTraining):
         settings: TrainingSettings,
     ) -> None:
         super().__init__(copy.deepcopy(unet).requires_grad_(True), LEARNING_RATE, settings.seed)
-        self._start = copy.deepcopy(unet).requires_grad_(False)
+        self._start = unet  # stays as it is: copies are trained
         self._teacher = copy.deepcopy(unet).to(torch.bfloat16).eval().requires_grad_(False)
         channels_last(self._teacher)
         self._step, self._lessons, self._steps = step, lessons, settings.class_means_steps
