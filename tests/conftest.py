@@ -1,6 +1,7 @@
 """What several test files share."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from challenge import cli
 from challenge.environment import let_waiting_threads_sleep
 
-let_waiting_threads_sleep()  # before anything imports torch, as the next line does
+let_waiting_threads_sleep()  # before anything imports torch, as the next lines do
 
+import torch  # noqa: E402
+from pretend_gpu import pretend_gpu  # noqa: E402
 from real_layouts import (  # noqa: E402
     write_cifar_test,
     write_cifar_train,
@@ -45,6 +48,13 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path.with_name(f"{tmp_path.name}-cache")
     monkeypatch.setenv("CHALLENGE_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def gpu() -> Iterator[torch.device]:
+    """The first GPU; where there is none, one that is pretended."""
+    with nullcontext() if torch.cuda.is_available() else pretend_gpu():
+        yield torch.device("cuda", 0)
 
 
 @pytest.fixture

@@ -174,11 +174,9 @@ def test_zoom_shift_and_mirror_are_drawn_independently() -> None:
     assert off_diagonal.abs().max() < 0.071  # 5 standard deviations of 1 / sqrt(5000)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_a_gpu_makes_the_same_images_as_the_cpu() -> None:
+def test_a_gpu_makes_the_same_images_as_the_cpu(gpu: torch.device) -> None:
     images = noise_images(16)
-    on_gpu = augment_images(images.cuda(), range(16), "upright")
+    on_gpu = augment_images(images.to(gpu), range(16), "upright")
     assert on_gpu.is_cuda
     assert torch.allclose(on_gpu.cpu(), augment_images(images, range(16), "upright"), atol=2e-3)
 

@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from challenge.transfer import Arriving, to_device
@@ -14,9 +13,8 @@ def test_what_is_on_the_cpu_has_arrived_already() -> None:
     assert to_device(NUMBERS, torch.device("cpu")) is NUMBERS
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_what_is_on_a_gpu_arrives_as_it_was_when_the_copy_was_asked_for() -> None:
-    there = to_device(NUMBERS, torch.device("cuda"))
+def test_what_is_on_a_gpu_arrives_as_it_was_when_the_copy_was_asked_for(gpu: torch.device) -> None:
+    there = to_device(NUMBERS, gpu)
     assert there.is_cuda
     arriving = Arriving([there])
     there.zero_()

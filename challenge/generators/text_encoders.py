@@ -16,7 +16,6 @@ from challenge.errors import PromptError
 ENCODE_BATCH = 32
 
 
-@torch.inference_mode()
 def encode(pipe: Any, prompts: Sequence[str]) -> Iterator[list[Tensor]]:
     """Hidden states of the prompts, and for SDXL the pooled ones as well; a row for each prompt.
 
@@ -59,6 +58,7 @@ def _token_ids(tokenizer: Any, prompts: list[str], device: torch.device) -> Tens
     return ids.to(device)
 
 
+@torch.inference_mode()
 def _encode_two(pipe: Any, prompts: list[str]) -> list[Tensor]:
     first, second = (
         encoder(_token_ids(tokenizer, prompts, encoder.device), output_hidden_states=True)
@@ -71,6 +71,7 @@ def _encode_two(pipe: Any, prompts: list[str]) -> list[Tensor]:
     return [hidden, second.text_embeds]
 
 
+@torch.inference_mode()
 def _encode_one(pipe: Any, prompts: list[str]) -> list[Tensor]:
     encoder = pipe.text_encoder
     return [encoder(_token_ids(pipe.tokenizer, prompts, encoder.device)).last_hidden_state]
