@@ -3,8 +3,7 @@
     DIR/cifar-100-python/{train,meta}
     DIR/tiny-imagenet-200/train/WNID/images/*.JPEG
 
-Nothing is trained on them here but the baseline that papers print as "random real":
-``--model images:DIR`` deals them out.
+``--model images:DIR`` deals them out: the baseline that papers print as "random real".
 """
 
 import abc

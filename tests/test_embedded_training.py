@@ -1,10 +1,21 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from conftest import FakeClock
+from PIL import Image
+from safetensors.torch import load_file
+from small_training import small_books, small_data, small_settings
 
 from challenge.embedded_training.__main__ import main
 from challenge.embedded_training.settings import TrainingSettings
+from challenge.embedded_training.stages import TrainingRun
+from challenge.embedded_training.training_log import TrainingLog
+from challenge.environment import device_title
 from challenge.errors import UsageError
+from challenge.spec import DATASETS
 
 
 @pytest.mark.parametrize(
@@ -50,6 +61,41 @@ def test_there_must_be_a_unet_to_export(tmp_path: Path, capsys: pytest.CaptureFi
     assert code == 2
     assert line.endswith("so no UNet to export; train first, without --export-now")
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_exported_before_the_unet_has_seen_all_data_sets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "generator.pt").touch()
+    (tmp_path / "features_cifar100.pt").touch()
+    code, line = told(capsys, tmp_path, tmp_path, "--export-now")
+    assert code == 2
+    assert line.startswith(f"there is no features_tinyimagenet.pt in {tmp_path} yet: ")
+    assert line.endswith("train on, without --export-now")
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_command_writes_the_model_and_what_it_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str
+) -> None:
+    device = torch.device("cpu") if kind == "cpu" else request.getfixturevalue("gpu")
+
+    def small_run(_: object, on: torch.device, clock: FakeClock) -> TrainingRun:
+        log = TrainingLog(tmp_path / "log.jsonl", clock)
+        settings = small_settings(tmp_path)
+        return TrainingRun(settings, on, small_data(), small_books(), clock, log)
+
+    monkeypatch.setattr(TrainingRun, "open", small_run)
+    assert main(["--data", "data", "--out", str(tmp_path), "--device", str(device)]) == 0
+    tensors = load_file(tmp_path / "model" / "weights.safetensors")
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert record["device"] == device_title(device)
+    for name in DATASETS:
+        samples = np.asarray(Image.open(tmp_path / f"samples_{name}.png"))
+        assert samples[:, 190:].std() > 20
+    log = (tmp_path / "log.jsonl").read_text()
+    assert log.count("class_shifts") == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[1]"])

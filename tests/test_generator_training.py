@@ -40,7 +40,7 @@ def training_of(
     latents = PatchLatents.fit([small_data()[0].train.flatten(0, 1)], torch.Generator())
     judges = PixelJudges([new_convnet(CIFAR100, 0, CPU)], latents)
     step = only_step(pipe.scheduler, CPU)
-    return GeneratorTraining(pipe.unet, step, plan, judges, settings, CPU)
+    return GeneratorTraining(pipe.unet, step, plan, judges, settings, seed=0, device=CPU)
 
 
 def test_a_killed_training_goes_on_bit_for_bit(lesson: Lesson, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import FakeClock
+from diffusers import UNet2DConditionModel
 from small_training import small_books, small_data, small_settings
 from torch import Tensor
 
+from challenge.embedded_training.class_means import ClassMeansTraining
 from challenge.embedded_training.export import export_model
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.embedded_training.stages import TrainingRun
@@ -18,7 +21,8 @@ from challenge.generators.tiny import load_tiny_pipeline, networks
 
 STAGES = {
     "text", "vae", "pixel_judge_0", "pixel_judge_1",
-    "features_cifar100", "generator", "features_tinyimagenet", "class_means_4",
+    "features_cifar100", "generator", "features_tinyimagenet",
+    "class_shifts_cifar100_4", "class_shifts_tinyimagenet_4", "class_means_4",
 }  # fmt: skip
 
 
@@ -63,6 +67,40 @@ def test_the_exported_model_is_what_was_trained(finished: tuple[Path, dict[str, 
     for name, network in loaded.items():
         for key, tensor in network.state_dict().items():
             assert torch.allclose(tensor, weights[f"{name}.{key}"], rtol=1e-3, atol=1e-6)
+
+
+def test_each_stage_begins_where_the_last_one_ended(
+    finished: tuple[Path, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, weights = finished
+    for key, tensor in torch.load(out / "class_means_4.pt").items():
+        assert torch.equal(tensor, weights[f"unet.{key}"])
+    (out / "class_means_4.pt").unlink()
+    begun_with = []
+
+    def told(unet: UNet2DConditionModel, *rest: Any, **named: Any) -> ClassMeansTraining:
+        begun_with.append({key: tensor.clone() for key, tensor in unet.state_dict().items()})
+        return ClassMeansTraining(unet, *rest, **named)
+
+    monkeypatch.setattr("challenge.embedded_training.stages.ClassMeansTraining", told)
+    new_run(small_settings(out)).train()
+    average = torch.load(out / "generator.pt")["average"]
+    for key, tensor in begun_with[0].items():
+        assert torch.equal(tensor, average[key])
+
+
+def test_a_unet_trained_anew_gets_class_means_of_its_own(
+    finished: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    (out / "generator.pt").unlink()
+    state = torch.load(out / "class_means_4.pt")
+    torch.save(
+        {key: torch.zeros_like(tensor) for key, tensor in state.items()}, out / "class_means_4.pt"
+    )
+    model = new_run(small_settings(out)).train()
+    for key, tensor in model.pipe.unet.state_dict().items():
+        assert torch.equal(tensor, finished[1][f"unet.{key}"])
 
 
 def test_the_record_says_the_recipe_and_no_folder_of_the_machine(

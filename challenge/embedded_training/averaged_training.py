@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 
 from challenge.embedded_training.master_weights import MasterWeights
 from challenge.embedded_training.resumable import Resumable
@@ -14,11 +15,15 @@ AVERAGE_POWER = 4
 
 
 class AveragedTraining(Resumable):
-    """A UNet under training, its average, and the way to save and restore both."""
+    """A copy of a UNet under training, its average, and the way to save and restore both."""
 
-    def __init__(self, unet: UNet2DConditionModel, learning_rate: float, seed: int) -> None:
-        self._weights = MasterWeights(unet, learning_rate)
-        self.average: UNet2DConditionModel = copy.deepcopy(unet).eval().requires_grad_(False)
+    def __init__(
+        self, unet: UNet2DConditionModel, learning_rate: float, seed: int, device: torch.device
+    ) -> None:
+        trained: UNet2DConditionModel = copy.deepcopy(unet).to(device).requires_grad_(True)
+        trained.set_attn_processor(AttnProcessor())  # torch's own is slow backwards on a CPU
+        self._weights = MasterWeights(trained, learning_rate)
+        self.average: UNet2DConditionModel = copy.deepcopy(trained).eval().requires_grad_(False)
         self._rng = torch.Generator().manual_seed(seed)
         self.steps_done = 0
 

@@ -8,6 +8,7 @@ real mean less the mean of what the UNet draws.
 
 import copy
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -18,7 +19,6 @@ from torch.nn import functional as F
 from challenge.embedded_training.averaged_training import AveragedTraining
 from challenge.embedded_training.lessons import Lesson
 from challenge.embedded_training.master_weights import channels_last, learning_rate_factor
-from challenge.embedded_training.settings import TrainingSettings
 from challenge.generators.one_step import OneStep
 
 FLAT_SHARE = 0.25
@@ -28,6 +28,8 @@ DRAWN_AT_ONCE = 64
 OVERSHOOT = 1.4
 """In 1,000 steps the average goes seven tenths of the way; so its way is made longer."""
 
+ClassShifts: TypeAlias = Float[Tensor, "_ _ _ _"]  # classes, channels, height, width of one set
+
 
 class ClassMeansTraining(AveragedTraining):
     """The copy under training, and what it starts from."""
@@ -36,23 +38,20 @@ class ClassMeansTraining(AveragedTraining):
         self,
         unet: UNet2DConditionModel,
         step: OneStep,
-        lessons: Sequence[Lesson],
-        settings: TrainingSettings,
+        lessons: Sequence[tuple[Lesson, ClassShifts]],
+        steps: int,
+        *,
+        seed: int,
+        device: torch.device,
     ) -> None:
-        super().__init__(copy.deepcopy(unet).requires_grad_(True), LEARNING_RATE, settings.seed)
-        self._start = unet  # stays as it is: copies are trained
-        self._teacher = copy.deepcopy(unet).to(torch.bfloat16).eval().requires_grad_(False)
-        channels_last(self._teacher)
-        self._step, self._lessons, self._steps = step, lessons, settings.class_means_steps
-        self._shifts = [
-            class_shifts(self._teacher, step, lesson, settings.drawn_for_means)
-            for lesson in lessons
-        ]
+        super().__init__(unet, LEARNING_RATE, seed, device)
+        self._before = unet.state_dict()  # stays as it is: copies are trained
+        self._teacher = drawing_copy(unet, device)
+        self._step, self._lessons, self._steps = step, lessons, steps
 
     def step(self) -> dict[str, float]:
         """One step; returns what to log of it."""
-        place = self.steps_done % len(self._lessons)
-        lesson, shifts = self._lessons[place], self._shifts[place]
+        lesson, shifts = self._lessons[self.steps_done % len(self._lessons)]
         topics = lesson.draw_topics(CLASSES_PER_STEP, self._rng)
         inputs = lesson.draw_inputs(topics, PER_CLASS, self._rng)
         labels = torch.tensor([topic.label for topic in topics])
@@ -69,19 +68,26 @@ class ClassMeansTraining(AveragedTraining):
     @torch.no_grad()
     def result(self) -> dict[str, Tensor]:
         """The weights that are shipped: the average, and beyond it as far as it falls short."""
-        before = self._start.state_dict()
         return {
-            name: before[name] + OVERSHOOT * (average - before[name])
-            for name, average in self.average.state_dict().items()
+            name: before + OVERSHOOT * (average.cpu() - before)
+            for (name, before), average in zip(
+                self._before.items(), self.average.state_dict().values(), strict=True
+            )
         }
+
+
+def drawing_copy(unet: UNet2DConditionModel, device: torch.device) -> UNet2DConditionModel:
+    """One that only draws, in bfloat16 on ``device``."""
+    copied = copy.deepcopy(unet).to(device, torch.bfloat16).eval().requires_grad_(False)
+    channels_last(copied)
+    return copied
 
 
 @torch.no_grad()
 def class_shifts(
-    unet: UNet2DConditionModel, step: OneStep, lesson: Lesson, count: int
-) -> Float[Tensor, "classes latent h w"]:
+    unet: UNet2DConditionModel, step: OneStep, lesson: Lesson, count: int, rng: torch.Generator
+) -> ClassShifts:
     """By what each class's mean has to be moved: the real one's less that of ``count`` drawn."""
-    rng = torch.Generator().manual_seed(count)
     shifts = []
     for real, topics in zip(lesson.real.by_class.latents, lesson.topics, strict=True):
         drawn = [

@@ -51,10 +51,11 @@ def export_model(model: TrainedModel, settings: TrainingSettings, folder: Path) 
 
 
 def training_record(model: TrainedModel, settings: TrainingSettings) -> dict[str, Any]:
-    """The recipe as it was run: settings, steps of the UNet that were made, commit, library."""
+    """The recipe as it was run: settings, steps of the UNet, the last device, commit, library."""
     return {
         "settings": settings.recipe(),
         "generator_steps_made": model.generator_steps,
+        "device": model.device,
         "commit": git_commit(),
         "torch": torch.__version__,
     }

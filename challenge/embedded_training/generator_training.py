@@ -10,7 +10,6 @@ import copy
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -40,10 +39,11 @@ class GeneratorTraining(AveragedTraining):
         plan: LessonPlan,
         pixel_judges: PixelJudges,
         settings: TrainingSettings,
+        *,
+        seed: int,
         device: torch.device,
     ) -> None:
-        unet.set_attn_processor(AttnProcessor())  # torch's own is slow backwards on a CPU
-        super().__init__(unet.to(device), settings.learning_rate, settings.seed)
+        super().__init__(unet, settings.learning_rate, seed, device)
         self._one_step, self.plan, self._settings = step, plan, settings
         self._pixel_judges = pixel_judges
         self._device = device

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from challenge.generators.one_step import OneStep
-
-AT_A_TIME = 64
+from challenge.generators.text_encoders import encode
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,7 @@ class PromptPool:
     ) -> "PromptPool":
         """Encode each prompt once, in bfloat16: 20 KB each."""
         distinct = list(dict.fromkeys(prompts))
-        starts = range(0, len(distinct), AT_A_TIME)
-        encoded = [_encode(pipe, distinct[start : start + AT_A_TIME]) for start in starts]
-        hidden, pooled = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+        hidden, pooled = (torch.cat(rows) for rows in zip(*encode(pipe, distinct), strict=True))
         sizes = torch.tensor([[image_size, image_size, 0, 0, image_size, image_size]])
         rows = {prompt: row for row, prompt in enumerate(distinct)}
         parts = (hidden, pooled, sizes)
@@ -62,11 +59,3 @@ class PromptPool:
         )
         latents: Tensor = output.float()
         return latents
-
-
-@torch.inference_mode()
-def _encode(
-    pipe: StableDiffusionXLPipeline, prompts: Sequence[str]
-) -> tuple[Float[Tensor, "N tokens width"], Float[Tensor, "N pooled"]]:
-    hidden, _, pooled, _ = pipe.encode_prompt(list(prompts), do_classifier_free_guidance=False)
-    return hidden.bfloat16(), pooled.bfloat16()

@@ -35,11 +35,14 @@ class RealFeatures:
         device: torch.device,
     ) -> "RealFeatures":
         """Run the frozen network over all of them, a class at a time."""
-        classes: list[Features] = []
-        for images in real.train:
+        filled: list[Tensor] = []
+        for index, images in enumerate(real.train):
             z = latents.encode(torch.cat([images, images.flip(3)]))
-            classes.append(run_frozen(network, z.to(device)))
-        return cls(Features(*(torch.stack(parts) for parts in zip(*classes, strict=True))))
+            found = run_frozen(network, z.to(device))
+            filled = filled or [part.new_empty(len(real.train), *part.shape) for part in found]
+            for whole, part in zip(filled, found, strict=True):
+                whole[index] = part
+        return cls(Features(*filled))
 
     def draw(self, topics: Sequence[Topic], count: int, rng: torch.Generator) -> Features:
         """``count`` of each of these topics, drawn with repeats, topic after topic."""

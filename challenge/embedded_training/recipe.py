@@ -1,9 +1,11 @@
 """The settings that a folder was begun with, in ``recipe.json``: its stages fit no others."""
 
 import json
+from pathlib import Path
 
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.errors import OutputError, UsageError, first_line
+from challenge.spec import DATASETS
 
 RECIPE_FILE = "recipe.json"
 GENERATOR_FILE = "generator.pt"
@@ -18,12 +20,30 @@ def require_startable(settings: TrainingSettings) -> None:
     """
     if settings.out.exists() and not settings.out.is_dir():
         raise OutputError(f"{settings.out} is a file, expected a folder; give another --out")
-    if settings.export_now and not (settings.out / GENERATOR_FILE).is_file():
+    if settings.export_now:
+        _require_exportable(settings.out)
+    _require_same_recipe(settings)
+
+
+def _require_exportable(out: Path) -> None:
+    """A process that exports must not make stages which another, that trains, makes as well."""
+    if not (out / GENERATOR_FILE).is_file():
         raise UsageError(
-            f"there is no {GENERATOR_FILE} in {settings.out}, so no UNet to export; "
+            f"there is no {GENERATOR_FILE} in {out}, so no UNet to export; "
             "train first, without --export-now"
         )
-    _require_same_recipe(settings)
+    for name in DATASETS:
+        file = f"{features_stage(name)}.pt"
+        if not (out / file).is_file():
+            raise UsageError(
+                f"there is no {file} in {out} yet: the UNet has not come to that data set; "
+                "train on, without --export-now"
+            )
+
+
+def features_stage(dataset: str) -> str:
+    """The stage that trains the feature network of a data set; its file is named after it."""
+    return f"features_{dataset}"
 
 
 def _require_same_recipe(settings: TrainingSettings) -> None:

@@ -1,6 +1,6 @@
 """Runs a training step by step and saves it now and then: a kill costs no more than the last steps.
 
-A training that was loaded goes on bit for bit as if it had never stopped.
+On the CPU a training that was loaded goes on bit for bit as if it had never stopped.
 """
 
 import abc

@@ -1,6 +1,7 @@
 """What can be set of a training run; the defaults are the recipe.
 
-The shipped weights were made while it grew, with fewer steps (``tiny_model/training.json``).
+They are about what the shipped weights were made with (``tiny_model/training.json``), while the
+recipe grew.
 """
 
 import math
@@ -35,22 +36,24 @@ class TrainingSettings:
     """Train the embedded model from the public training images; goes on where it was stopped."""
 
     data: Path
-    """Folder with cifar-100-python/ and tiny-imagenet-200/."""
+    """Folder with cifar-100-python/ and tiny-imagenet-200/; as many images of each class as all
+    have.
+    """
     out: Path
     """Folder for checkpoints, logs, samples and the finished model; may hold an earlier run."""
     seed: int = 0
     """Seed of initialisation, data order, noise and prompts."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N. Never run on a real GPU yet."""
     feature_steps: int = 3500
     """Steps of each of the two feature networks (128 images a step)."""
     text_steps: int = 1500
     """Steps of the text encoders (128 prompts a step)."""
-    vae_steps: int = 6000
+    vae_steps: int = 2000
     """Steps of the decoder, and of the encoder (32 squares of 16x16 pixels a step)."""
-    generator_steps: int = 30000
+    generator_steps: int = 16000
     """Steps of the UNet (128 images a step)."""
-    cifar_only_steps: int = 4000
+    cifar_only_steps: int = 3000
     """The first of them, on CIFAR-100 alone; after them the data sets take turns."""
     pixel_judge_steps: int = 600
     """Steps of each of the networks that judge pixels (128 images of CIFAR-100 a step)."""
@@ -81,7 +84,9 @@ class TrainingSettings:
     means are moved to the real ones.
     """
     save_every_s: float = 120.0
-    """Seconds between checkpoints; a killed run loses no more, or a judge of pixels."""
+    """Seconds between checkpoints; a killed run loses no more, or a judge of pixels, or the means
+    of a data set's classes.
+    """
 
     def recipe(self) -> dict[str, Any]:
         """The settings that decide what comes out."""

@@ -7,6 +7,7 @@ pixel_judge_N.pt     networks that look at pixels
 features_NAME.pt     a feature network for each data set
 *_begun.pt           one of these in the making, saved now and then (not a judge: some minutes)
 generator.pt         the UNet's training, likewise
+class_shifts_NAME_N.pt   by what the means of the classes of UNet N are to be moved
 class_means_N.pt     the UNet of step N with the classes' means moved to the real ones
 recipe.json          the settings that all these were made with
 model/, samples_NAME.png   what comes out
@@ -19,9 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 
-from challenge.embedded_training.class_means import ClassMeansTraining
+from challenge.embedded_training.class_means import (
+    ClassMeansTraining,
+    ClassShifts,
+    class_shifts,
+    drawing_copy,
+)
 from challenge.embedded_training.feature_network import FeatureNetwork, freeze
 from challenge.embedded_training.feature_training import FeatureTraining, validation_accuracy
 from challenge.embedded_training.generator_training import GeneratorTraining
@@ -30,7 +36,12 @@ from challenge.embedded_training.patch_latents import PatchLatents
 from challenge.embedded_training.pixel_judges import JUDGES, PixelJudges, train_pixel_judge
 from challenge.embedded_training.prompt_pool import PromptPool
 from challenge.embedded_training.real_features import RealFeatures
-from challenge.embedded_training.recipe import GENERATOR_FILE, keep_recipe, require_startable
+from challenge.embedded_training.recipe import (
+    GENERATOR_FILE,
+    features_stage,
+    keep_recipe,
+    require_startable,
+)
 from challenge.embedded_training.resumable import (
     Checkpoints,
     load_checkpoint,
@@ -44,10 +55,11 @@ from challenge.embedded_training.training_images import TrainingImages, load_tra
 from challenge.embedded_training.training_log import Clock, TrainingLog
 from challenge.embedded_training.vae_training import VaeTraining, decoded_psnr
 from challenge.embedded_training.wording import all_texts
+from challenge.environment import device_title
 from challenge.errors import OutputError, first_line
 from challenge.evaluation.classifier import new_convnet
 from challenge.evaluation.convnet import ConvNet
-from challenge.generators.one_step import only_step
+from challenge.generators.one_step import OneStep, only_step
 from challenge.generators.tiny import VOCABULARY_FILE, Vocabulary, build_pipeline
 from challenge.generators.tiny_networks import LATENT_PIXELS
 from challenge.prompts import PromptBook, find_prompts_dir, load_prompt_book
@@ -63,6 +75,7 @@ class TrainedModel:
     pipe: StableDiffusionXLPipeline
     vocabulary: Vocabulary
     generator_steps: int
+    device: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ class TrainingRun:
             plan = self._plan(pipe, latents)
             generator_steps = self._generator(pipe, latents, plan)
             self._class_means(pipe, plan, generator_steps)
-        return TrainedModel(pipe, vocabulary, generator_steps)
+        return TrainedModel(pipe, vocabulary, generator_steps, device_title(self.device))
 
     def _seed(self, *what: str) -> int:
         return derive_seed(self.settings.seed, "embedded training", *what)
@@ -213,7 +226,7 @@ class TrainingRun:
             return training.network.state_dict()
 
         network = FeatureNetwork(real.spec).to(self.device)
-        network.load_state_dict(self._kept(f"features_{real.spec.name}", make))
+        network.load_state_dict(self._kept(features_stage(real.spec.name), make))
         return network
 
     def _pixel_judge(self, number: int) -> ConvNet:
@@ -237,7 +250,15 @@ class TrainingRun:
     ) -> int:
         step = only_step(pipe.scheduler, self.device)
         judges = PixelJudges([self._pixel_judge(number) for number in range(JUDGES)], latents)
-        training = GeneratorTraining(pipe.unet, step, plan, judges, self.settings, self.device)
+        training = GeneratorTraining(
+            pipe.unet,
+            step,
+            plan,
+            judges,
+            self.settings,
+            seed=self._seed("generator"),
+            device=self.device,
+        )
         checkpoint = self.settings.out / GENERATOR_FILE
         if self.settings.export_now:  # only read: another process may be training on it
             load_checkpoint(training, checkpoint)
@@ -252,16 +273,43 @@ class TrainingRun:
                 self.log.result(step=training.steps_done, **training.measure(lesson))
 
         steps = self.settings.generator_steps
+        if not (self.settings.out / GENERATOR_FILE).is_file():  # of a UNet that is there no more
+            for made_for_another in self.settings.out.glob("class_*.pt"):
+                made_for_another.unlink()
         with self.log.stage("generator"):
             self._checkpoints.run(training, steps, checkpoint, on_save=measure)
 
     def _class_means(
         self, pipe: StableDiffusionXLPipeline, plan: LessonPlan, generator_steps: int
     ) -> None:
+        step, steps = only_step(pipe.scheduler, self.device), self.settings.class_means_steps
+
         def make(checkpoint: Path) -> dict[str, Any]:
-            step, lessons = only_step(pipe.scheduler, self.device), plan.all()
-            training = ClassMeansTraining(pipe.unet, step, lessons, self.settings)
-            self._checkpoints.run(training, self.settings.class_means_steps, checkpoint)
+            training = ClassMeansTraining(
+                pipe.unet,
+                step,
+                [
+                    (lesson, self._class_shifts(pipe.unet, step, lesson, generator_steps))
+                    for lesson in plan.all()
+                ],
+                steps,
+                seed=self._seed("class means"),
+                device=self.device,
+            )
+            self._checkpoints.run(training, steps, checkpoint)
             return training.result()
 
         pipe.unet.load_state_dict(self._kept(f"class_means_{generator_steps}", make))
+
+    def _class_shifts(
+        self, unet: UNet2DConditionModel, step: OneStep, lesson: Lesson, generator_steps: int
+    ) -> ClassShifts:
+        def make(_: Path) -> dict[str, Any]:
+            drawn, rng = self.settings.drawn_for_means, self._rng("shifts", lesson.name)
+            shifts = class_shifts(drawing_copy(unet, self.device), step, lesson, drawn, rng)
+            self.log.result(root_mean_square=float(shifts.square().mean().sqrt()))
+            return {"shifts": shifts}
+
+        kept = self._kept(f"class_shifts_{lesson.name}_{generator_steps}", make)
+        shifts: ClassShifts = kept["shifts"].to(self.device)
+        return shifts

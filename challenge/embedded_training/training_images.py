@@ -38,10 +38,14 @@ def load_training_images(spec: DatasetSpec, data_dir: Path, seed: int) -> Traini
     """
     images = TrainImages.below(spec, data_dir)
     drawn = draw_places(spec, images.counts, ALL, seed)
-    by_class = torch.stack([images.read(index, places) for index, places in enumerate(drawn)])
-    kept = by_class.shape[1] - max(1, round(by_class.shape[1] * VALIDATION_SHARE))
+    count = len(drawn[0])  # as many of each class
+    kept = count - max(1, round(count * VALIDATION_SHARE))
+    train, validation = (
+        torch.stack([images.read(index, places[part]) for index, places in enumerate(drawn)])
+        for part in (slice(kept), slice(kept, count))
+    )
     terms = [images.search_terms(index, places[:kept]) for index, places in enumerate(drawn)]
-    return TrainingImages(spec, by_class[:, :kept], by_class[:, kept:], terms)
+    return TrainingImages(spec, train, validation, terms)
 
 
 def labels_of(by_class: UInt8[Tensor, "classes N 3 S S"]) -> Int64[Tensor, " _"]:
