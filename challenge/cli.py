@@ -34,6 +34,7 @@ from challenge.settings import (
     ReportSettings,
 )
 from challenge.stop import StopNow
+from challenge.streams import own_streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     let_waiting_threads_sleep()
     clock = clock_since_process_start() if argv is None else clock_since_now()
     arguments = sys.argv[1:] if argv is None else list(argv)
+    with own_streams() as streams:
+        code = _exit_code(arguments, clock)
+        if why := streams.lost_results():
+            return _fail(ChallengeError(f"stdout could not take the results: {why}"))
+        return code
+
+
+def _exit_code(arguments: Sequence[str], clock: RunClock) -> int:
+    """Parse and run; what is wrong is said and becomes an exit code."""
     try:
         settings = _parse(arguments)
         if isinstance(settings, GenerateSettings) and settings.resume:
@@ -149,7 +159,7 @@ def _run(settings: Command, clock: RunClock) -> int:
             return package(settings)
 
 
-def _fail(error: ChallengeError, *, as_json: bool) -> int:
+def _fail(error: ChallengeError, *, as_json: bool = False) -> int:
     """Say in one line what is wrong, on stderr and, if asked, as a document on stdout."""
     from challenge.console import show_error, write_document
 

@@ -195,8 +195,8 @@ class DatasetRun:
         if self._scheduler.stopped_because != reason:
             self._scheduler.finish_now(reason)
             rest = "" if min(self._scheduler.counts) else " after one image of each class"
-            text = f"{signal_name}: finishing with what there is{rest}; once more ends at once"
-            self._parts.emit(Notice(text, "warning"))
+            text = f"{signal_name}: finishing with what there is{rest}"
+            self._parts.emit(Notice(f"{text}; Ctrl-C or SIGTERM now ends at once", "warning"))
 
     def _make(self, batch: Sequence[ImageRequest]) -> None:
         """Make, judge and journal one batch, and tell the scheduler what came of it.

@@ -1,6 +1,6 @@
-"""What ends a run early: Ctrl-C and SIGTERM, and an alarm for a batch that does not end.
+"""What ends a run early: Ctrl-C, SIGTERM and a closed terminal; an alarm for a batch without end.
 
-The first signal asks to finish now with a valid file, the second ends at once.
+The first signal asks to finish now with a valid file, a second Ctrl-C or SIGTERM ends at once.
 """
 
 import signal
@@ -18,7 +18,7 @@ LOOK_EVERY_S, RAISE_AGAIN_S = 0.5, 5.0  # while something lasts that a signal is
 
 @dataclass
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM: finish now with what there is.
+    """Set by the first SIGINT, SIGTERM or SIGHUP: finish now with what there is.
 
     ``ended_by`` is the second one's number. It raises ``StopNow`` where it arrives; should a
     library swallow that, ``raise_if_ended`` raises it again.
@@ -46,15 +46,23 @@ class StopNow(BaseException):
 
 @contextmanager
 def finish_on_signals(stop: StopRequest) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM as this module says; the handlers from before are put back."""
+    """Handle the signals as this module says; the handlers from before are put back.
+
+    SIGHUP is left alone where it is ignored already, as ``nohup`` has it.
+    """
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
-        if stop.signal_name is not None:
+        if stop.signal_name is None:
+            stop.signal_name = signal.Signals(signal_number).name
+        elif signal_number != signal.SIGHUP:  # a closed terminal sends several of these
             stop.ended_by = signal_number
             stop.raise_if_ended()
-        stop.signal_name = signal.Signals(signal_number).name
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, handle)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

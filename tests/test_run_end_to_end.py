@@ -292,6 +292,24 @@ def test_ctrl_c_ends_in_a_valid_submission(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_whose_output_nobody_reads_goes_on_and_ends_when_its_terminal_closes(
+    tmp_path: Path,
+) -> None:
+    with start_run(tmp_path, "--limit-s", "300") as process:
+        assert process.stdout
+        assert process.stderr
+        wait_for_event(tmp_path / "run" / "events.jsonl", "RunPlanned")
+        process.stdout.close()
+        process.stderr.close()
+        wait_for_event(tmp_path / "run" / "events.jsonl", "BatchFinished")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=60) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["verdict"], record["stopped_by"]) == ("VALID", "SIGHUP")
+
+
+@pytest.mark.slow
 def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
     with start_run(tmp_path, "--limit-s", "300") as process:
         wait_for_event(tmp_path / "run" / "events.jsonl", "RunPlanned")

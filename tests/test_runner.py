@@ -103,7 +103,7 @@ def test_a_stop_request_ends_the_run_with_one_image_a_class(run: Run) -> None:
     assert result.datasets[0].file.ipc == 1
     assert result.datasets[0].why_stopped == "stopped by SIGINT"
     notices = [event.text for event in run.events if isinstance(event, Notice)]
-    assert len([text for text in notices if "once more ends at once" in text]) == 1
+    assert len([text for text in notices if "Ctrl-C or SIGTERM now ends at once" in text]) == 1
 
 
 def test_too_short_a_limit_is_an_error_before_the_limit_is_over(run: Run) -> None:

@@ -27,6 +27,28 @@ def test_the_first_signal_asks_and_the_second_ends() -> None:
         stop.raise_if_ended()
 
 
+def test_a_terminal_that_is_closed_asks_however_often_it_says_so() -> None:
+    stop = StopRequest()
+    with finish_on_signals(stop):
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert (stop.signal_name, stop.ended_by) == ("SIGHUP", None)
+        with pytest.raises(StopNow):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_terminal_that_is_closed_is_nothing_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = StopRequest()
+        with finish_on_signals(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.signal_name is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_block_that_does_not_end_is_interrupted() -> None:
     started_s = time.monotonic()
     with pytest.raises(StalledError, match=r"had not ended after 0\.1 s"), interrupting_after(0.1):

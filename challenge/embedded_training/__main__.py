@@ -17,11 +17,18 @@ import tyro
 from challenge.embedded_training.settings import TrainingSettings
 from challenge.environment import let_waiting_threads_sleep
 from challenge.errors import ChallengeError
+from challenge.streams import own_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all stages and write the model; returns the exit code."""
     let_waiting_threads_sleep()
+    with own_streams():
+        return _exit_code(arguments)
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    """Parse and run; what is wrong is said and becomes an exit code."""
     try:
         _run(
             tyro.cli(
