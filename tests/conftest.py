@@ -1,5 +1,7 @@
 """What several test files share."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,7 +11,10 @@ import pytest
 from challenge import cli
 from challenge.environment import let_waiting_threads_sleep
 
-let_waiting_threads_sleep()  # before anything imports torch, as the next lines do
+# before anything imports torch, as the next lines do
+let_waiting_threads_sleep()
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared by the tests, not by threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 from pretend_gpu import pretend_gpu  # noqa: E402
@@ -48,6 +53,14 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path.with_name(f"{tmp_path.name}-cache")
     monkeypatch.setenv("CHALLENGE_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """SIGHUP is not ignored, as it is where the tests run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

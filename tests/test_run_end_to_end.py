@@ -292,6 +292,7 @@ def test_ctrl_c_ends_in_a_valid_submission(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hangups")
 def test_a_run_whose_output_nobody_reads_goes_on_and_ends_when_its_terminal_closes(
     tmp_path: Path,
 ) -> None:

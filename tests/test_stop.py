@@ -27,6 +27,7 @@ def test_the_first_signal_asks_and_the_second_ends() -> None:
         stop.raise_if_ended()
 
 
+@pytest.mark.usefixtures("hangups")
 def test_a_terminal_that_is_closed_asks_however_often_it_says_so() -> None:
     stop = StopRequest()
     with finish_on_signals(stop):
@@ -38,15 +39,14 @@ def test_a_terminal_that_is_closed_asks_however_often_it_says_so() -> None:
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("hangups")
 def test_a_terminal_that_is_closed_is_nothing_under_nohup() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        stop = StopRequest()
-        with finish_on_signals(stop):
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.signal_name is None
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = StopRequest()
+    with finish_on_signals(stop):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.signal_name is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_a_block_that_does_not_end_is_interrupted() -> None:
