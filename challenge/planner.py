@@ -31,8 +31,12 @@ GUESS = "from one image and two small files of the warm-up; batches are faster"
 
 @dataclass
 class _Seen:
-    """What the events of one data set told so far; ``batches`` is images and seconds by size."""
+    """What the events of one data set told so far; ``batches`` is images and seconds by size.
 
+    ``trial_image_s`` stays None where the warm-up's images of another data set had the same size.
+    """
+
+    trial_image_s: float | None = None
     batches: dict[int, tuple[int, float]] = field(default_factory=dict)
     images_per_s: float = 0.0
     files: dict[int, float] = field(default_factory=dict)
@@ -52,8 +56,8 @@ class CostWatch:
     def see(self, event: Event) -> None:
         """Take in one event; those that tell no cost are passed over."""
         match event:
-            case TrialBatch(size=size, seconds=seconds):
-                self._trial_image_s = seconds / size
+            case TrialBatch(dataset=name, size=size, seconds=seconds):
+                self._seen[name].trial_image_s = self._trial_image_s = seconds / size
             case TrialFile(dataset=name, images=images, seconds=seconds, phases_s=phases_s):
                 self._seen[name].files[images] = seconds
                 self._seen[name].warm_up_phases_s = phases_s
@@ -98,8 +102,9 @@ class CostWatch:
             return seen.images_per_s
         if seen.batches and (made := seen.batches[_main_size(seen)])[0]:
             return made[0] / made[1]
-        assert self._trial_image_s is not None  # the warm-up comes first
-        return 1 / self._trial_image_s
+        trial_image_s = seen.trial_image_s or self._trial_image_s
+        assert trial_image_s is not None  # the warm-up comes first
+        return 1 / trial_image_s
 
 
 def _main_size(seen: _Seen) -> int:

@@ -70,6 +70,20 @@ def test_the_warm_up_alone_gives_the_rate_of_one_image_and_the_line_of_files(
     assert costs.file_s_per_image == pytest.approx({"write": 0.00025, "augment": 0.00075})
 
 
+@pytest.mark.parametrize(("trials", "rate"), [([], 2.0), ([(1, 4.0)], 0.25)])
+def test_a_data_set_has_the_rate_of_its_own_size_of_image(
+    timer: PhaseTimer, trials: list[tuple[int, float]], rate: float
+) -> None:
+    watch = CostWatch(timer)
+    more = [TrialBatch("tinyimagenet", *trial) for trial in trials]
+    for event in (*WARM_UP, *more, TrialFile("tinyimagenet", 200, 1.0, {"write": 1.0}), STARTED):
+        watch.see(event)
+    costs = watch.costs(["cifar100", "tinyimagenet"])
+    assert costs is not None
+    assert costs.datasets["cifar100"].images_per_s == 2.0
+    assert costs.datasets["tinyimagenet"].images_per_s == rate
+
+
 def test_a_run_cut_off_gives_the_rate_of_the_size_that_most_images_came_in(
     timer: PhaseTimer,
 ) -> None:
