@@ -7,7 +7,7 @@ process does not get so far, the guard writes the file, and it is taken over her
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from challenge.budget import Clock, PhaseTimer
 from challenge.errors import (
     ChallengeError,
     GenerationError,
+    NoRoomError,
     PackingDeviceError,
     StalledError,
     SubmissionError,
@@ -145,18 +146,27 @@ class DatasetRun:
     def _write_last_file(self) -> None:
         """Pack all that was made; what can be packed in time, where that is too much."""
         plan = self._scheduler.last_file_plan(self._parts.clock())
+        if plan.ipc and self._stands_with_more_than(plan):
+            raise SubmissionError(
+                f"{self._path} of before the resume holds {self._rounds_that_stand} distinct "
+                f"images of each class; a file made now would hold {self._rounds_in(plan)}, since "
+                f"{self._journal.path.name} was damaged or removed, or the disk has less room"
+            )
         while self._scheduler.file_is_outdated and plan.ipc:
             try:
                 self._write_file(plan, final=True)
-            except TooSlowError as error:
+            except (TooSlowError, NoRoomError) as error:
                 plan = self._smaller_plan(plan, error)
 
-    def _smaller_plan(self, plan: FilePlan, error: TooSlowError) -> FilePlan:
-        """What can still be packed in time; ``error`` when that is less than what stands."""
-        left_s = self._scheduler.deadline.end_s - self._parts.clock()
-        in_time = int(SAFE_SHARE * error.images_per_s * left_s / self._spec.num_classes)
-        ipc = min(in_time, plan.ipc - 1)
-        if ipc <= (self._standing.rounds if self._standing else 0):
+    def _smaller_plan(self, plan: FilePlan, error: TooSlowError | NoRoomError) -> FilePlan:
+        """What the time or the disk still allows; ``error`` when that is less than what stands."""
+        if isinstance(error, NoRoomError):
+            most_images = error.most_images
+        else:
+            left_s = self._scheduler.deadline.end_s - self._parts.clock()
+            most_images = int(SAFE_SHARE * error.images_per_s * left_s)
+        ipc = min(most_images // self._spec.num_classes, plan.ipc - 1)
+        if ipc <= self._rounds_that_stand:
             raise error
         self._parts.emit(Notice(f"{error}; packing {ipc} images a class instead", "warning"))
         return FilePlan(ipc)
@@ -175,7 +185,19 @@ class DatasetRun:
             self._parts.state.file_stands(self._spec.name, standing)
 
     def _tell_guard(self) -> None:
-        self._parts.guard.watch(self._scheduler.watch(self._spec.name))
+        watch, rounds = self._scheduler.watch(self._spec.name), self._rounds_that_stand
+        self._parts.guard.watch(replace(watch, rounds_in_file=max(watch.rounds_in_file, rounds)))
+
+    def _stands_with_more_than(self, plan: FilePlan) -> bool:
+        """Whether an earlier process wrote a better file, of images that are lost since."""
+        return self._rounds_in(plan) < self._rounds_that_stand
+
+    def _rounds_in(self, plan: FilePlan) -> int:
+        return min(plan.ipc, *self._scheduler.counts)
+
+    @property
+    def _rounds_that_stand(self) -> int:
+        return self._standing.rounds if self._standing else 0
 
     def _generate(self) -> None:
         self._tell_guard()
@@ -274,9 +296,11 @@ class DatasetRun:
 
     def _write_file_on_the_way(self) -> None:
         """Write a file; where one stands already, a failure is told and tried again later."""
-        started_s = self._parts.clock()
+        started_s, plan = self._parts.clock(), self._scheduler.file_plan()
+        if self._stands_with_more_than(plan):
+            return
         try:
-            self._write_file(self._scheduler.file_plan(), final=False)
+            self._write_file(plan, final=False)
         except SubmissionError as error:
             if self._standing is None:
                 raise
@@ -296,8 +320,7 @@ class DatasetRun:
                     self._parts.guard.unclaim()
         now_s = self._parts.clock()
         self._scheduler.file_written(file.images, now_s - started_s)
-        rounds = min(plan.ipc, *self._scheduler.counts)
-        self._stands(StandingFile(file, rounds, now_s), final=final)
+        self._stands(StandingFile(file, self._rounds_in(plan), now_s), final=final)
         self._tell_guard()
         self._parts.emit(
             FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)

@@ -5,6 +5,7 @@
     |-- WeightsError              a model is missing, incomplete or of another kind
     |-- DataError                 a real test set is missing or damaged
     |-- SubmissionError           a submission file cannot be written, or is not valid
+    |   |-- NoRoomError           the disk has no room for it, but for a smaller one
     |   `-- PackingDeviceError    the device failed while images were made ready for it
     |-- JournalError              the images already made cannot be read back
     |-- GenerationError           the model makes no usable images
@@ -41,6 +42,14 @@ class DataError(ChallengeError):
 
 class SubmissionError(ChallengeError):
     """A submission file cannot be written, or what was read is not a valid one."""
+
+
+class NoRoomError(SubmissionError):
+    """The disk has no room for a submission file; there is some for ``most_images``."""
+
+    def __init__(self, message: str, most_images: int) -> None:
+        super().__init__(message)
+        self.most_images = most_images
 
 
 class PackingDeviceError(SubmissionError):

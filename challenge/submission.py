@@ -23,10 +23,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from challenge.disk import sync_folder
-from challenge.errors import SubmissionError
+from challenge.errors import NoRoomError, SubmissionError
 from challenge.file_plan import FLOAT32_BYTES
 from challenge.spec import DatasetSpec
 from challenge.tensor_file import TensorFileWriter
+
+ROOM_SHARE = 0.98  # of the free bytes: the tensor is not all that a file holds
 
 
 def normalize(images: Float[Tensor, "B 3 H W"], spec: DatasetSpec) -> Float[Tensor, "B 3 H W"]:
@@ -55,8 +57,8 @@ class SubmissionWriter:
     stays.
 
     Raises:
-        SubmissionError: the file cannot be written (no space, no permission), or an image holds
-            NaN or infinite values.
+        NoRoomError: the disk has no room for so many images.
+        SubmissionError: the file cannot be written, or an image holds NaN or infinite values.
         ValueError: number, shape or dtype of the images is not what was announced.
     """
 
@@ -76,8 +78,7 @@ class SubmissionWriter:
         with self._explaining_os_errors():
             if self._path.is_dir():
                 raise IsADirectoryError("a folder has this name")
-            if shutil.disk_usage(self._path.parent).free < self._num_bytes:
-                raise OSError("not enough space")
+            self._require_room(shutil.disk_usage(self._path.parent).free)
             shape = (self._num_images, *self._spec.image_shape)
             self._file = TensorFileWriter(self._partial, shape)
         return self
@@ -138,6 +139,11 @@ class SubmissionWriter:
             "expected finite ones; have the image made again before packing"
         )
 
+    def _require_room(self, free_bytes: int) -> None:
+        if free_bytes < self._num_bytes:
+            most = int(ROOM_SHARE * free_bytes / self._num_bytes * self._num_images)
+            raise NoRoomError(self._refusal("not enough space", f"{free_bytes:,}"), most)
+
     @contextlib.contextmanager
     def _explaining_os_errors(self) -> Iterator[None]:
         """Say in one line what failed, what it takes and what there is."""
@@ -147,7 +153,10 @@ class SubmissionWriter:
             free = "an unknown number"
             with contextlib.suppress(OSError):
                 free = f"{shutil.disk_usage(self._path.parent).free:,}"
-            raise SubmissionError(
-                f"{self._path}: cannot be written ({error.strerror or error}); it takes "
-                f"{self._num_bytes:,} bytes and {free} are free; make room or choose another folder"
-            ) from error
+            raise SubmissionError(self._refusal(error.strerror or str(error), free)) from error
+
+    def _refusal(self, why: str, free: str) -> str:
+        return (
+            f"{self._path}: cannot be written ({why}); it takes {self._num_bytes:,} bytes and "
+            f"{free} are free; make room or choose another folder"
+        )

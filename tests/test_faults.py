@@ -16,6 +16,7 @@ from fake_run import FakeGenerator, Run, TickingClock
 from torch import Tensor
 
 from challenge.errors import JournalError
+from challenge.events import FileWritten
 from challenge.guard.handle import NoGuard
 from challenge.journal import Journal
 from challenge.packing import Packer
@@ -367,6 +368,65 @@ def test_the_seconds_before_a_cut_count(run: Run) -> None:
     done = run(FakeGenerator(run.clock), limit_s=60.0, augment="none").datasets[0]
     assert (done.start_s, done.deadline_s) == (0.0, 60.0)
     assert 55 < done.end_s <= 60
+
+
+@pytest.mark.parametrize(("left_s", "replaced"), [(35.0, True), (10.0, False)])
+def test_a_lost_journal_does_not_cost_the_file_that_stands(
+    run: Run, left_s: float, replaced: bool
+) -> None:
+    plan: dict[str, object] = {"limit_s": 60.0, "augment": "none", "batch_size": 7}
+    cut_short(run, 1700, **plan)
+    state = json.loads((run.run_dir / STATE_FILE).read_text())
+    standing = state["datasets"]["cifar100"]["standing"]
+    assert standing["rounds"] == 16
+    (run.run_dir / "cifar100.journal").unlink()
+    run.clock.advance(60.0 - left_s - run.clock())
+    run.spent_s, events = run.clock(), len(run.events)
+    done = run(FakeGenerator(run.clock), **plan).datasets[0]
+    assert (done.file.sha256 != standing["file"]["sha256"]) == replaced
+    if replaced:
+        assert (done.fault, done.file.ipc) == (None, done.generated_per_class)
+        assert done.file.ipc > 16
+    else:
+        assert (done.file.ipc, done.generated_per_class) == (16, 5)
+        assert "holds 16 distinct images of each class; a file made now would hold 5" in str(
+            done.fault
+        )
+    files = [event for event in run.events[events:] if isinstance(event, FileWritten)]
+    assert all(event.ipc >= 16 for event in files)
+
+
+def test_the_guard_is_told_of_the_file_that_an_earlier_process_left(run: Run) -> None:
+    class NotedGuard(NoGuard):
+        def watch(self, watch: Watch | None) -> None:
+            told.append(watch)
+
+    told: list[Watch | None] = []
+    cut_short(run, 1700, **{**PLAN, "ipc": 20})
+    run.guard = NotedGuard()
+    run(FakeGenerator(run.clock), **{**PLAN, "ipc": 20})
+    assert told[0] is not None
+    assert told[0].rounds_in_file == 16
+
+
+@pytest.mark.parametrize(("free_rounds", "ipc"), [(20.5, 20), (10.0, 16)])
+def test_where_the_disk_has_no_room_for_all_as_much_as_fits_is_packed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, free_rounds: float, ipc: int
+) -> None:
+    def usage(path: Path) -> Any:
+        free = free_rounds * 100 * 12_288 if run.clock() > 30 else 1e12
+        return shutil._ntuple_diskusage(10**12, 0, int(free))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    result = run(FakeGenerator(run.clock), limit_s=60.0, augment="none", batch_size=7)
+    done = result.datasets[0]
+    assert result.error is None
+    assert done.generated_per_class > 30
+    assert images_in(result) == 100 * ipc
+    told = any(f"packing {ipc} images a class instead" in text for text in run.notices())
+    assert told == (done.fault is None) == (ipc == 20)
+    if ipc == 16:
+        assert "not enough space" in str(done.fault)
 
 
 def test_a_run_resumed_after_its_time_hands_in_the_file_that_stands(run: Run) -> None:

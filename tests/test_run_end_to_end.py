@@ -394,6 +394,20 @@ def test_a_second_run_in_the_same_folder_is_refused(run_cli: CliRunner, tmp_path
     assert "another run is working in it" in errors
 
 
+@pytest.mark.slow
+def test_a_resume_that_waited_for_the_end_of_the_run_leaves_it_as_it_is(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    with start_run(tmp_path, "--limit-s", "120", "--ipc", "1") as process:
+        wait_for_event(run_dir / "events.jsonl", "DatasetStarted")
+        code, _, errors = run_cli("generate", "--resume", run_dir)
+        process.communicate(timeout=60)
+    assert code == 0
+    assert "is finished; nothing was made or changed" in errors
+    assert json.loads((run_dir / "run.json").read_text())["plan"] is not None
+
+
 def start_run(tmp_path: Path, *flags: str) -> subprocess.Popen[str]:
     """A run of the embedded model in a process of its own."""
     command = [

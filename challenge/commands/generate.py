@@ -79,14 +79,14 @@ def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
     """One run from its folder to its record; raises as ``generate`` does."""
     if settings.resume:
         require_same_settings(settings)
-        record = read_record(settings.resume)
-        if is_finished(record):
-            show_note(f"{settings.resume} is finished; nothing was made or changed")
-            return record
+        if finished := _finished_record(settings.resume):
+            return finished
     books = load_books(settings)
     require_model(settings)
     wanted_dir = settings.resume or settings.out or default_run_dir(settings)
     with run_folder(wanted_dir, resume=settings.resume is not None) as run_dir:
+        if settings.resume and (finished := _finished_record(run_dir)):
+            return finished  # by the process that had the folder until now
         spent_s = _spent_before(run_dir) if settings.resume else 0.0
         clock = clock.continuing(spent_s) if spent_s else clock
         try:
@@ -95,6 +95,15 @@ def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
             if not settings.resume and not _made_images(run_dir):
                 discard_records(run_dir)
             raise
+
+
+def _finished_record(run_dir: Path) -> dict[str, Any] | None:
+    """The record of a run that is finished, and says so; None where something is left to do."""
+    record = read_record(run_dir)
+    if not is_finished(record):
+        return None
+    show_note(f"{run_dir} is finished; nothing was made or changed")
+    return record
 
 
 def _spent_before(run_dir: Path) -> float:
