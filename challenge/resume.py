@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from challenge.errors import JournalError, UsageError
 from challenge.settings import GenerateSettings
@@ -49,12 +50,33 @@ def recorded_settings(run_dir: Path) -> GenerateSettings:
             f"{run_dir / 'run.json'}: this program knows no setting {strange[0]!r}; "
             "resume with the version that began the run"
         )
+    kinds = get_type_hints(GenerateSettings)
+    for name, value in recorded.items():
+        if not _is_of_kind(value, kinds[name]):
+            raise JournalError(
+                f"{run_dir / 'run.json'}: the setting {name} is {value!r:.60}, which it cannot be; "
+                "put it right, or start a new run"
+            )
     for name in PATH_SETTINGS:
         if recorded.get(name) is not None:
             recorded[name] = Path(recorded[name])
     if "distinct" in recorded:  # JSON knows no tuples
         recorded["distinct"] = tuple(recorded["distinct"])
     return GenerateSettings(**recorded | {"resume": run_dir, "json": False})
+
+
+def _is_of_kind(value: object, kind: Any) -> bool:
+    """Whether a value read from JSON, which knows no paths and no tuples, can be of this type."""
+    of, inner = get_origin(kind), get_args(kind)
+    if of is Literal:
+        return value in inner
+    if of in (Union, UnionType):
+        return any(_is_of_kind(value, each) for each in inner)
+    if of is tuple:  # of any number of the same
+        return isinstance(value, list) and all(_is_of_kind(each, inner[0]) for each in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is (str if kind is Path else kind)
 
 
 def require_same_settings(settings: GenerateSettings) -> None:

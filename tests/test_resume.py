@@ -65,6 +65,23 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
         read_record(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit_s", "abc"), ("limit_s", None), ("limit_s", True), ("model", 5), ("distinct", 7),
+        ("distinct", ["x"]), ("out", 4), ("dataset", "imagenet"), ("ipc", [1]), ("augment", {}),
+        ("seed", 1.5), ("json", 1),
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_kind_is_refused(run_dir: Path, name: str, value: object) -> None:
+    record = read_record(run_dir)
+    record["settings"][name] = value
+    write_json(run_dir / "run.json", record)
+    with pytest.raises(JournalError) as refused:
+        recorded_settings(run_dir)
+    assert f"run.json: the setting {name} is {value!r}, which it cannot be; " in str(refused.value)
+
+
 def test_a_setting_of_another_version_is_refused(run_dir: Path) -> None:
     record = read_record(run_dir)
     record["settings"]["colour_of_sky"] = "blue"

@@ -1,11 +1,13 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_runs import write_evaluation, write_images, write_run
 
 from challenge.errors import SubmissionError
+from challenge.report.page import render
 from challenge.report.run_folder import open_runs
 
 
@@ -32,6 +34,45 @@ def test_damage_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
     assert "run.json cannot be read" in told
     assert "1 of 11 lines cannot be read" in told
     assert "no pictures of Tiny-ImageNet" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"plan": 3}, "run.json: plan is 3, which cannot be read"),
+        ({"settings": []}, "run.json: settings is [], which"),
+        ({"elapsed_s": "x"}, "run.json: elapsed_s is 'x', which"),
+        ({"limit_s": None}, "run.json: limit_s is None, which"),
+        ({"problems": 5}, "run.json: problems is 5, which"),
+        ({"phases_s": "x"}, "run.json: phases_s is 'x', which"),
+        ({"generator": 4}, "run.json: generator is 4, which"),
+        ({"datasets": [1]}, "run.json: datasets is [1], which"),
+        ({"datasets": {"cifar100": 7}}, "run.json: cifar100 is 7, which"),
+        ({"datasets": {"cifar100": {"ipc": "x"}}}, "run.json, cifar100: generated is None, which"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_and_the_page_is_made_without_it(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    folder = write_run(tmp_path / "first")
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | change))
+    (run,) = open_runs((folder,))
+    assert any(told in remark for remark in run.remarks)
+    assert "42.5" in render([run], None, 1) or "datasets" in change
+
+
+@pytest.mark.parametrize("change", ["gone", "changed"])
+def test_a_file_that_is_no_longer_what_was_recorded_is_told(tmp_path: Path, change: str) -> None:
+    folder = write_run(tmp_path / "first")
+    if change == "gone":
+        (folder / "cifar100.pt").unlink()
+        expected = "cifar100.pt is not there any more: what follows is told by run.json"
+    else:
+        (folder / "cifar100.pt").write_bytes(b"")
+        expected = "cifar100.pt was changed since: it has 0 bytes, and run.json tells of 4"
+    (run,) = open_runs((folder,))
+    assert run.remarks == [expected]
 
 
 def test_a_killed_run_is_what_its_journal_holds(tmp_path: Path) -> None:

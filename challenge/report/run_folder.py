@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from challenge.errors import ChallengeError, SubmissionError
@@ -17,6 +18,28 @@ from challenge.submission_layout import round_dirs
 
 Document = Mapping[str, Any]
 RUN_FILES = ("run.json", "events.jsonl", "state.json")
+NUMBER = (int, float)
+KINDS: Mapping[str, tuple[type, ...]] = {  # of what a page shows of run.json
+    "verdict": (str, NoneType),
+    "elapsed_s": NUMBER,
+    "limit_s": NUMBER,
+    "problems": (list,),
+    "warnings": (list,),
+    "settings": (dict,),
+    "generator": (dict, NoneType),
+    "machine": (dict, NoneType),
+    "prompts": (dict,),
+    "phases_s": (dict,),
+    "plan": (dict, NoneType),
+    "plan_vs_actual": (dict, NoneType),
+    "datasets": (dict,),
+}
+DATASET_KINDS: Mapping[str, tuple[type, ...]] = {
+    "generated": (int,),
+    "ipc": (int,),
+    "images_per_s": NUMBER,
+    "bytes": (int,),
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,48 @@ def _read_record(path: Path, remarks: list[str]) -> Document:
     if not path.exists():
         remarks.append("no run.json: the run is not finished, or was killed")
         return {}
-    return _read_object(path, remarks)
+    record = {
+        key: value
+        for key, value in _read_object(path, remarks).items()
+        if _is_of_kind(key, value, KINDS, path.name, remarks)
+    }
+    if "datasets" not in record:
+        return record
+    record["datasets"] = {
+        name: entry
+        for name, entry in record["datasets"].items()
+        if _is_of_kind(name, entry, {name: (dict,)}, path.name, remarks)
+        and all(
+            _is_of_kind(key, entry.get(key), DATASET_KINDS, f"{path.name}, {name}", remarks)
+            for key in DATASET_KINDS
+        )
+    }
+    for name, entry in record["datasets"].items():
+        _compare_file(path.with_name(f"{name}.pt"), entry["bytes"], remarks)
+    return record
+
+
+def _is_of_kind(
+    key: str,
+    value: object,
+    kinds: Mapping[str, tuple[type, ...]],
+    where: str,
+    remarks: list[str],
+) -> bool:
+    """Whether a value can be what is written under its name; what cannot is left out."""
+    if key not in kinds or isinstance(value, kinds[key]):
+        return True
+    remarks.append(f"{where}: {key} is {value!r:.40}, which cannot be read")
+    return False
+
+
+def _compare_file(path: Path, recorded_bytes: int, remarks: list[str]) -> None:
+    """Tell what became of a submission file since its record was written."""
+    if not path.is_file():
+        remarks.append(f"{path.name} is not there any more: what follows is told by run.json")
+    elif path.stat().st_size != recorded_bytes:
+        found = f"{path.stat().st_size:,} bytes, and run.json tells of {recorded_bytes:,}"
+        remarks.append(f"{path.name} was changed since: it has {found}")
 
 
 def _read_object(path: Path, remarks: list[str]) -> Document:
