@@ -121,6 +121,12 @@ def load_submission(path: Path) -> Tensor:
             "the file holds a sparse, quantized or empty tensor, expected dense float32 values; "
             "save a dense tensor with torch.save(images, path)"
         )
+    stored, used = loaded.untyped_storage().nbytes(), loaded.nbytes
+    if stored < used:
+        raise SubmissionError(
+            f"the file holds {stored:,} bytes for a tensor of {used:,}: its values stand for "
+            "several places each (torch.expand); save images.contiguous()"
+        )
     return loaded.detach()
 
 

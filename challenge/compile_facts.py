@@ -96,7 +96,7 @@ class CompileFactsFile:
             facts = CompileFacts(**document["facts"])
             if not all(s is None or s > 0 for s in asdict(facts).values()):
                 raise ValueError("a duration is not above 0")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{path} is damaged ({first_line(error)})") from error

@@ -4,14 +4,15 @@ The submission files stand where the official README's sample has them, at the t
 rounds keeps its folders. Images of 256 levels compress to about two fifths (10 real ones a class).
 """
 
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from challenge.check import check_submission
-from challenge.errors import OutputError, SubmissionError
+from challenge.errors import OutputError, SubmissionError, first_line
 from challenge.labels_file import labels_path
-from challenge.records import explaining_os_errors, sidecar_path
+from challenge.records import explaining_os_errors, sidecar_path, sidecar_warnings
 from challenge.spec import DATASETS, OFFICIAL_IPC
 from challenge.submission_layout import files_by_dataset
 
@@ -44,6 +45,10 @@ def write_package(run_dir: Path, path: Path) -> Package:
     if problems := [problem for report in reports for problem in report.problems]:
         raise SubmissionError(f"not packed: {'; '.join(problems)}")
     warnings = [warning for report in reports for warning in report.warnings]
+    for report in reports:
+        warnings += sidecar_warnings(report.path, report.sha256)
+    folders = dict.fromkeys(file.parent for file in submissions)
+    warnings += [warning for folder in folders for warning in _run_warnings(folder / "run.json")]
     for spec in DATASETS.values():
         found = [report for report in reports if report.dataset == spec.name]
         if not found:
@@ -57,6 +62,22 @@ def write_package(run_dir: Path, path: Path) -> Package:
     _write_zip(run_dir, files, path)
     names = tuple(str(file.relative_to(run_dir)) for file in files)
     return Package(path, names, path.stat().st_size, tuple(warnings))
+
+
+def _run_warnings(path: Path) -> list[str]:
+    """What the record of the run says against handing its files in; nothing where there is none."""
+    if not path.exists():
+        return []
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        verdict, problems = record["verdict"], record.get("problems", [])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{path} cannot be read ({first_line(error)})"]
+    if verdict is None:
+        return [f"{path} has no verdict: the run was killed, or is not over yet"]
+    if verdict != "VALID":
+        return [f"{path} says {verdict}: {'; '.join(map(str, problems))}"]
+    return []
 
 
 def _with_records(run_dir: Path, submissions: list[Path]) -> list[Path]:

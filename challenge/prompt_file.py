@@ -95,7 +95,7 @@ def _parse_json(path: Path, data: bytes) -> object:
 
     try:
         parsed: object = json.loads(data, object_pairs_hook=refuse_doubled_keys)
-    except ValueError as error:  # also bytes that are no text
+    except (ValueError, RecursionError) as error:  # also bytes that are no text
         raise PromptError(f"{path}: not JSON ({error}); mend it there") from error
     return parsed
 

@@ -60,6 +60,8 @@ def _group(
     name = entry.get("group")
     if name is None:
         return {}
+    if not isinstance(name, str):
+        raise _unexpected(path, f"{title}: 'group'", name, "the name of a group")
     if name not in groups:
         known = ", ".join(map(repr, groups)) or "none"
         raise PromptError(f"{path}: {title} is in group {name!r}; the groups are {known}")
@@ -107,7 +109,9 @@ def _text(path: Path, what: str, value: object) -> str:
 def _weight(path: Path, what: str, text: object, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         found = reprlib.repr(value)
-        raise PromptError(f"{path}: {what}: the weight of {text!r} is {found}, expected 0 or more")
+        raise PromptError(
+            f"{path}: {what}: the weight of {text!r} is {found}, expected 0 or more, below 1e9"
+        )
     return float(value)
 
 

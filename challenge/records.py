@@ -197,6 +197,24 @@ def write_sidecar(submission: Path, book: PromptBook, label_order: LabelOrder, s
     write_json(sidecar_path(submission), document)
 
 
+def sidecar_warnings(submission: Path, sha256: str | None) -> list[str]:
+    """Whether ``submission`` is another file than its sidecar was written for.
+
+    Nothing where the sidecar tells no hash, or cannot be read.
+    """
+    path = sidecar_path(submission)
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if sha256 in (None, recorded):
+        return []
+    return [
+        f"{submission}: changed or replaced since {path.name} was written, which tells another "
+        "sha256"
+    ]
+
+
 def read_label_order(submission: Path) -> LabelOrder | None:
     """The label order that the sidecar of ``submission`` tells; None for a bare file.
 

@@ -239,6 +239,14 @@ def test_a_part_of_a_larger_tensor_is_a_warning(tmp_path: Path) -> None:
     assert "holds 3,686,400 bytes for a tensor of 1,228,800" in only(report.warnings)
 
 
+def test_values_that_stand_for_many_places_are_a_problem_told_at_once(tmp_path: Path) -> None:
+    report = check(tmp_path, torch.zeros(1).expand(10**9, 3, 64, 64))
+    found = (
+        "the file holds 4 bytes for a tensor of 49,152,000,000,000: its values stand for several"
+    )
+    assert found in only(report.problems)
+
+
 def test_images_in_another_memory_order_are_fine(tmp_path: Path) -> None:
     images = normalized(pixels()).to(memory_format=torch.channels_last)
     images[5] = images[3]

@@ -45,6 +45,13 @@ def test_without_the_code_it_is_compiled_cold(file: CompileFactsFile) -> None:
     assert found.cost_s == 60.0
 
 
+def test_a_file_where_the_cache_should_be_holds_no_facts(
+    tmp_path: Path, generator: OneStepGenerator
+) -> None:
+    (tmp_path / "kept").write_text("mine")
+    assert CompileFactsFile(tmp_path / "kept", generator, 32).load(64) is None
+
+
 def test_what_was_never_measured_is_not_known() -> None:
     assert CompileFacts().cost_s is None
     assert CompileFacts(cold_s=9.0).cost_s == 9.0

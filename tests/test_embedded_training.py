@@ -109,9 +109,10 @@ def test_a_damaged_recipe_is_told_before_any_image_is_read(
 
 
 def told(capsys: pytest.CaptureFixture[str], data: Path, out: Path, *flags: str) -> tuple[int, str]:
-    """Exit code and the one line on stderr."""
+    """Exit code and the one line on stderr, but for that which says what is being read."""
     code = main(["--data", str(data), "--out", str(out), "--device", "cpu", *flags])
-    (line,) = capsys.readouterr().err.splitlines()
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == f"reading the training images in {data}"
     return code, line
 
 

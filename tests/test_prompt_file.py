@@ -173,8 +173,11 @@ def test_tells_the_line_where_a_file_is_not_json(tmp_path: Path) -> None:
     )
 
 
-def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
-    (tmp_path / "cifar100.json").write_bytes(b'{"dataset": "\xff\xff"}')
+@pytest.mark.parametrize("content", [b'{"dataset": "\xff\xff"}', b"[" * 100_000])
+def test_refuses_bytes_that_are_no_text_and_no_end_of_brackets(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "cifar100.json").write_bytes(content)
     assert refusal(tmp_path).startswith("not JSON (")
 
 

@@ -63,6 +63,8 @@ def test_a_share_adds_a_text_to_a_slot(tmp_path: Path) -> None:
     ("entry", "message"),
     [
         ({"group": "land"}, "class 67 ('ray') is in group 'land'; the groups are 'sea'"),
+        ({"group": ["sea"]}, "class 67 ('ray'): 'group' is ['sea'], expected the name of a group"),
+        ({"mix": [["manta", 1e9]]}, "class 67 ('ray'): 'mix': the weight of 'manta' is 1000000000"),
         ({"slots": []}, "class 67 ('ray'): 'slots' is [], expected an object of lists"),
         ({"slots": {"noun": [["x", 1]]}}, "class 67 ('ray'): 'slots' has 'noun', which cannot be"),
         ({"slots": {"a b": [["x", 1]]}}, "class 67 ('ray'): 'slots' has 'a b', which cannot be"),

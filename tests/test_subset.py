@@ -88,6 +88,22 @@ def test_a_subset_is_told_not_to_be_comparable_and_its_classes_are_named(
 
 
 @pytest.mark.usefixtures("short_protocol")
+def test_only_classes_of_the_subset_count_as_images_a_class(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    path = write_submission(tmp_path / "run", CIFAR100, ipc=2)
+    labels = torch.arange(200) // 2
+    labels[-2:] = 0  # none of the last class
+    torch.save(labels, tmp_path / "run" / "cifar100_labels.pt")
+    write_test_set(tmp_path, CIFAR100)
+    flags = ("--protocol", "quick", "--subset-classes", "2", "--json")
+    _, out, errors = run_cli("evaluate", path, "--data", tmp_path, *flags)
+    found = json.loads(out.splitlines()[-1])["submissions"][0]["datasets"]["cifar100"]
+    assert (found["images"], found["ipc"]) == (6, 2)
+    assert "6 images, 2 to 4 a class" in errors
+
+
+@pytest.mark.usefixtures("short_protocol")
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [

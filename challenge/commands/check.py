@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from challenge.console import TITLES, make_table, results, verdict_panel, write_document
-from challenge.records import SCHEMA_VERSION
+from challenge.records import SCHEMA_VERSION, sidecar_warnings
 from challenge.settings import CheckSettings
 from challenge.submission_layout import files_by_dataset
 
@@ -24,6 +24,8 @@ def check(settings: CheckSettings) -> int:
     reports = [check_submission(path, settings.dataset) for path in paths]
     problems = [problem for report in reports for problem in report.problems]
     warnings = [warning for report in reports for warning in report.warnings]
+    for report in reports:
+        warnings += sidecar_warnings(report.path, report.sha256)
     verdict = "INVALID" if problems else "VALID"
     datasets: dict[str, Any] = {
         _name(report, many=len(reports) > len({each.dataset for each in reports})): {

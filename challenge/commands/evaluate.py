@@ -137,8 +137,9 @@ def _say_what_comes(entry: "Entry", settings: EvaluateSettings, view: StepView) 
 def _say_what_is_known(entry: "Entry", view: StepView) -> None:
     """Data and label order."""
     sets = f"{len(entry.trains)} sets, one a round, of " if len(entry.trains) > 1 else ""
+    a_class = str(entry.ipc) if entry.most_ipc == entry.ipc else f"{entry.ipc} to {entry.most_ipc}"
     view.say(
-        f"{entry.title}: {sets}{entry.images:,} images, {entry.ipc} a class, tested on "
+        f"{entry.title}: {sets}{entry.images:,} images, {a_class} a class, tested on "
         f"{entry.test.source}"
     )
     if entry.test.note:

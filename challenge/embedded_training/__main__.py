@@ -42,12 +42,14 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command line goes on from the last checkpoint\n")
         return 130
     return 0
 
 
 def _run(settings: TrainingSettings) -> None:
     """Import torch only now, so that ``--help`` answers at once."""
+    sys.stderr.write(f"reading the training images in {settings.data}\n")
     from challenge.embedded_training.export import export_model
     from challenge.embedded_training.samples import write_samples
     from challenge.embedded_training.stages import TrainingRun

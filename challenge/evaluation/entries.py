@@ -50,8 +50,18 @@ class Entry:
 
     @property
     def ipc(self) -> int:
-        """Images of each class in the smallest set; of the smallest class with a labels file."""
-        return min(report.ipc for report in self.reports)
+        """Images of the smallest class that is trained on, in the smallest set."""
+        return min(min(self._class_counts(train)) for train in self.trains)
+
+    @property
+    def most_ipc(self) -> int:
+        """Images of the largest class; more than ``ipc`` with a labels file only."""
+        return max(max(self._class_counts(train)) for train in self.trains)
+
+    def _class_counts(self, train: TrainingSet) -> list[int]:
+        labels = train.labels.cpu()
+        counts: list[int] = torch.bincount(labels, minlength=self.spec.num_classes).tolist()
+        return counts
 
     @property
     def images(self) -> int:

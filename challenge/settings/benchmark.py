@@ -1,5 +1,6 @@
 """Settings of ``benchmark``."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from challenge.settings.choices import (
 from challenge.spec import (
     DatasetName,
 )
+
+PRESET_BUDGET_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ class BenchmarkSettings:
     """full-size: measure all there is within --budget-s, with random weights unless --model is
     tiny, and write it to the folder --out.
     """
-    budget_s: float = 600.0
+    budget_s: float = PRESET_BUDGET_S
     """Seconds from the start of the process that the preset may take."""
     out: Path | None = None
     """New folder for the preset's results. Default: submissions/DATE-TIME-benchmark."""
@@ -88,8 +91,17 @@ class BenchmarkSettings:
         ):
             if not values:
                 raise UsageError(f"{flag} is empty; give at least one value")
-        if not self.budget_s > 0:
+        if not 0 < self.budget_s < math.inf:
             raise UsageError(f"--budget-s {self.budget_s:g} is not a time; give seconds above 0")
+        if self.preset is None and (self.out is not None or self.budget_s != PRESET_BUDGET_S):
+            raise UsageError(
+                "--out and --budget-s belong to --preset full-size; "
+                "give --record FILE to keep what is measured"
+            )
+        if self.model.startswith("images:"):
+            raise UsageError(
+                f"--model {self.model} makes no images, so nothing can be measured; name a model"
+            )
         if self.preset and (self.all_gpus or self.record):
             raise UsageError("--preset writes its own files, of one GPU; see --out and --device")
         if self.preset and (self.quantize != ("none",) or "on" in self.compile):
@@ -103,7 +115,7 @@ class BenchmarkSettings:
         for side in self.resolutions:
             require_count("--resolutions", side)
         require_seed(self.seed)
-        if not self.seconds_per_row > 0:
+        if not 0 < self.seconds_per_row < math.inf:
             raise UsageError(
                 f"--seconds-per-row {self.seconds_per_row:g} is not a time; give seconds above 0"
             )
