@@ -180,10 +180,12 @@ def _read_tinyimagenet(folder: Path) -> tuple[UInt8[np.ndarray, "N 64 64 3"], Se
         raise DataError(
             f"{table} is missing or damaged ({error}); unpack tiny-imagenet-200.zip again"
         ) from error
+    named = len({name for name, _ in rows})
     present = sum(1 for _ in (folder / "val" / "images").glob("*.JPEG"))
-    if not rows or len(rows) < present:
+    if not named or named < max(present, len(rows)):
+        twice = f", {len(rows) - named} of them twice" if named < len(rows) else ""
         raise DataError(
-            f"{table} names {len(rows)} images, val/images holds {present}; "
+            f"{table} names {named} images{twice}, val/images holds {present}; "
             "unpack tiny-imagenet-200.zip again"
         )
     return read_images([folder / "val" / "images" / name for name, _ in rows]), labels

@@ -46,6 +46,10 @@ def run_record(
     if result.error is not None:
         problems.insert(0, str(result.error))
     warnings = [warning for entry in datasets.values() for warning in entry["warnings"]]
+    for name, entry in parts.state.datasets.items():
+        if entry.standing and name not in datasets:
+            file = entry.standing.file
+            warnings.append(f"{file.path}, made before, still stands: {file.ipc} images a class")
     if parts.state.failure:
         warnings.append(parts.state.failure)
     sheet = parts.run_dir / "samples.png"

@@ -125,6 +125,14 @@ def test_annotations_that_say_nothing_are_an_error(tiny_dir: Path, content: str)
         load_test_set(TINYIMAGENET, tiny_dir)
 
 
+def test_an_image_that_is_named_twice_is_told(tiny_dir: Path) -> None:
+    table = tiny_dir / "tiny-imagenet-200" / "val" / "val_annotations.txt"
+    first, second, _ = table.read_text().splitlines(keepends=True)
+    table.write_text(first + first + second)
+    with pytest.raises(DataError, match="names 2 images, 1 of them twice, val/images holds 3"):
+        load_test_set(TINYIMAGENET, tiny_dir)
+
+
 @pytest.mark.parametrize("kept", [0, 2])
 def test_cut_annotations_are_told_by_the_images_they_do_not_name(tiny_dir: Path, kept: int) -> None:
     table = tiny_dir / "tiny-imagenet-200" / "val" / "val_annotations.txt"

@@ -366,6 +366,26 @@ def test_a_run_is_not_resumed_as_another(
 
 
 @pytest.mark.slow
+def test_a_resume_that_cannot_be_names_the_file_that_stands(
+    run_cli: CliRunner, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    with start_run(tmp_path, "--limit-s", "300") as process:
+        wait_for_event(run_dir / "events.jsonl", "FileWritten")
+        process.kill()
+    journal = bytearray((run_dir / "cifar100.journal").read_bytes())
+    journal[len(journal) // 2] ^= 0xFF
+    (run_dir / "cifar100.journal").write_bytes(journal)
+    code, out, _ = run_cli("generate", "--resume", run_dir, "--json")
+    record = json.loads((run_dir / "run.json").read_text())
+    assert (code, json.loads(out.splitlines()[-1])["verdict"]) == (1, "INVALID")
+    ipc = json.loads((run_dir / "state.json").read_text())["datasets"]["cifar100"]["standing"][
+        "file"
+    ]["ipc"]
+    assert f"cifar100.pt, made before, still stands: {ipc} images a class" in record["warnings"][0]
+
+
+@pytest.mark.slow
 def test_a_run_that_is_stopped_past_its_deadline_has_the_guards_file(tmp_path: Path) -> None:
     with start_run(tmp_path, "--clock", "generation", "--limit-s", "8") as process:
         wait_for_event(tmp_path / "run" / "events.jsonl", "FileWritten")
