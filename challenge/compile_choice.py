@@ -18,13 +18,13 @@ from pathlib import Path
 
 from challenge.budget import Choice
 from challenge.compile_facts import CompileFacts, CompileFactsFile, compile_unet
-from challenge.dataset_run import RunParts
 from challenge.errors import WeightsError, first_line
 from challenge.events import Notice, PhaseStarted
 from challenge.generators.base import ImageGenerator
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prepared import note_use
 from challenge.prompts import PromptBook
+from challenge.run_parts import RunParts
 from challenge.scheduler import Scheduler
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec

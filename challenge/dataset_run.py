@@ -2,73 +2,31 @@
 
 The first valid file is written after the first complete round. It is replaced now and then while
 that costs under one per cent of the time; these files also teach the scheduler what the last one
-will cost. A file that was finished in time is never replaced by one that would be late. When this
-process does not get so far, the guard writes the file, and it is taken over here.
+will cost.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import torch
 
 from challenge.batch_maker import BatchMaker, PromptDeck
-from challenge.budget import Clock, PhaseTimer
-from challenge.errors import (
-    ChallengeError,
-    GenerationError,
-    NoRoomError,
-    PackingDeviceError,
-    StalledError,
-    SubmissionError,
-    TooLateError,
-    TooSlowError,
-    first_line,
-)
-from challenge.events import BatchFinished, DatasetFinished, Emit, FileWritten, Notice
-from challenge.file_plan import FilePlan
+from challenge.errors import ChallengeError, GenerationError, StalledError, first_line
+from challenge.events import BatchFinished, DatasetFinished, Notice
+from challenge.file_keeper import FileKeeper
 from challenge.generators.base import ImageGenerator
-from challenge.guard.handle import Guard
 from challenge.journal import JournalBatch, JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
 from challenge.rounds import ImageRequest
-from challenge.run_state import DatasetResult, RunState, StandingFile, later_file
+from challenge.run_parts import RunParts
+from challenge.run_state import DatasetResult, StandingFile
 from challenge.scheduler import Scheduler
-from challenge.spec import DatasetName, DatasetSpec
-from challenge.stop import StopRequest, interrupting_after
-from challenge.submission import SubmissionFile
+from challenge.spec import DatasetSpec
+from challenge.stop import interrupting_after
 from challenge.thumbnails import ThumbnailMaker
 
 MAX_REJECTED_SHARE = 0.1
 MAX_FAILURES = 3  # of the model, one after the other
-SAFE_SHARE = 0.6  # of what could be packed in the time left at the speed of the packing so far
-
-
-@dataclass(frozen=True)
-class RunParts:
-    """What the data sets of a run share; ``batch_sizes`` are those that an earlier run found.
-
-    ``notes`` goes into run.json as it is; in ``prepared_dir`` is what ``prepare`` left.
-    """
-
-    device: torch.device
-    run_dir: Path
-    run_seed: int
-    clock: Clock
-    timer: PhaseTimer
-    emit: Emit
-    stop: StopRequest
-    guard: Guard
-    state: RunState
-    batch_sizes: Mapping[DatasetName, int] = field(default_factory=dict)
-    notes: dict[str, object] = field(default_factory=dict)
-    prepared_dir: Path | None = None
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether a batch is begun while the one before is under way: on a device that can."""
-        return self.device.type == "cuda"
 
 
 class DatasetRun:
@@ -99,12 +57,11 @@ class DatasetRun:
             emit=parts.emit,
         )
         self._image_size = generator.image_size(spec.image_size)
-        self._path = parts.run_dir / spec.file_name
         self._resumed = scheduler.generated
         self._failures = 0
         self._batch_end_s = 0.0
         self._errors: list[ChallengeError] = []
-        self._standing = parts.state.datasets[spec.name].standing
+        self._file = FileKeeper(parts, spec, scheduler, packer, journal)
 
     def run(self) -> DatasetResult:
         """Fill the journal and the submission; returns when the last file is safe on disk.
@@ -117,15 +74,15 @@ class DatasetRun:
         with self._parts.timer.scope(self._spec.name):
             try:
                 self._attempt(self._generate_all)
-                self._attempt(self._write_last_file)
+                self._attempt(self._file.write_last)
                 while not self._errors and self._scheduler.may_go_on(self._parts.clock()):
                     self._parts.guard.unclaim()
                     self._attempt(self._generate_all)
-                    self._attempt(self._write_last_file)
-                self._take_over_guards_file()
-                if self._standing is None:
+                    self._attempt(self._file.write_last)
+                self._file.take_over_guards_file()
+                if self._file.standing is None:
                     raise self._errors[0]
-                return self._result(self._standing)
+                return self._result(self._file.standing)
             finally:
                 self._parts.guard.watch(None)
 
@@ -135,80 +92,24 @@ class DatasetRun:
             action()
         except ChallengeError as error:
             self._errors.append(error)
-            if self._standing:
-                text = f"{error}; the file of {self._standing.end_s:.1f} s stands"
+            if standing := self._file.standing:
+                text = f"{error}; the file of {standing.end_s:.1f} s stands"
                 self._parts.emit(Notice(text, "warning"))
 
     def _generate_all(self) -> None:
         with self._parts.timer.phase("generate"):
             self._generate()
 
-    def _write_last_file(self) -> None:
-        """Pack all that was made; what can be packed in time, where that is too much."""
-        plan = self._scheduler.last_file_plan(self._parts.clock())
-        if plan.ipc and self._stands_with_more_than(plan):
-            raise SubmissionError(
-                f"{self._path} of before the resume holds {self._rounds_that_stand} distinct "
-                f"images of each class; a file made now would hold {self._rounds_in(plan)}, since "
-                f"{self._journal.path.name} was damaged or removed, or the disk has less room"
-            )
-        while self._scheduler.file_is_outdated and plan.ipc:
-            try:
-                self._write_file(plan, final=True)
-            except (TooSlowError, NoRoomError) as error:
-                plan = self._smaller_plan(plan, error)
-
-    def _smaller_plan(self, plan: FilePlan, error: TooSlowError | NoRoomError) -> FilePlan:
-        """What the time or the disk still allows; ``error`` when that is less than what stands."""
-        if isinstance(error, NoRoomError):
-            most_images = error.most_images
-        else:
-            left_s = self._scheduler.deadline.end_s - self._parts.clock()
-            most_images = int(SAFE_SHARE * error.images_per_s * left_s)
-        ipc = min(most_images // self._spec.num_classes, plan.ipc - 1)
-        if ipc <= self._rounds_that_stand:
-            raise error
-        self._parts.emit(Notice(f"{error}; packing {ipc} images a class instead", "warning"))
-        return FilePlan(ipc)
-
-    def _take_over_guards_file(self) -> None:
-        """Where the guard had to act, its file is the one that stands, being the later one."""
-        report = self._parts.guard.report(self._spec.name, self._scheduler.deadline.end_s)
-        file = StandingFile.of_guard(report) if report else None
-        if file and later_file(self._standing, file) == file:
-            self._stands(file, final=True)
-
-    def _stands(self, standing: StandingFile, *, final: bool) -> None:
-        """Remember the file; after the last one the clock has stopped."""
-        self._standing = standing
-        with self._parts.timer.phase("records" if final else "state"):
-            self._parts.state.file_stands(self._spec.name, standing)
-
-    def _tell_guard(self) -> None:
-        watch, rounds = self._scheduler.watch(self._spec.name), self._rounds_that_stand
-        self._parts.guard.watch(replace(watch, rounds_in_file=max(watch.rounds_in_file, rounds)))
-
-    def _stands_with_more_than(self, plan: FilePlan) -> bool:
-        """Whether an earlier process wrote a better file, of images that are lost since."""
-        return self._rounds_in(plan) < self._rounds_that_stand
-
-    def _rounds_in(self, plan: FilePlan) -> int:
-        return min(plan.ipc, *self._scheduler.counts)
-
-    @property
-    def _rounds_that_stand(self) -> int:
-        return self._standing.rounds if self._standing else 0
-
     def _generate(self) -> None:
-        self._tell_guard()
+        self._file.tell_guard()
         while batch := self._scheduler.next_batch(self._parts.clock()):
             self._make(batch)
-            self._tell_guard()
+            self._file.tell_guard()
             self._parts.stop.raise_if_ended()
             if self._parts.stop.signal_name:
                 self._finish_now(self._parts.stop.signal_name)
             elif not self._maker.is_under_way and self._scheduler.file_is_due(self._parts.clock()):
-                self._write_file_on_the_way()
+                self._file.write_on_the_way()
         self._maker.throw_away()
 
     def _finish_now(self, signal_name: str) -> None:
@@ -294,50 +195,6 @@ class DatasetRun:
                 "try --dtype float32 or bfloat16"
             )
 
-    def _write_file_on_the_way(self) -> None:
-        """Write a file; where one stands already, a failure is told and tried again later."""
-        started_s, plan = self._parts.clock(), self._scheduler.file_plan()
-        if self._stands_with_more_than(plan):
-            return
-        try:
-            self._write_file(plan, final=False)
-        except SubmissionError as error:
-            if self._standing is None:
-                raise
-            self._scheduler.file_tried(self._parts.clock() - started_s)
-            self._parts.emit(Notice(f"going on with the file that stands: {error}", "warning"))
-
-    def _write_file(self, plan: FilePlan, *, final: bool) -> None:
-        """Pack what was made, replacing the file that stands."""
-        started_s = self._parts.clock()
-        with self._parts.timer.phase("write"):
-            if not self._parts.guard.claim(self._journal.path):
-                raise TooLateError(f"{self._path} is packed by the guard already")
-            try:
-                file = self._pack(plan)
-            finally:
-                if not final:  # also after a failure: the guard must be able to act later
-                    self._parts.guard.unclaim()
-        now_s = self._parts.clock()
-        self._scheduler.file_written(file.images, now_s - started_s)
-        self._stands(StandingFile(file, self._rounds_in(plan), now_s), final=final)
-        self._tell_guard()
-        self._parts.emit(
-            FileWritten(self._spec.name, plan.ipc, file.images, now_s - started_s, final)
-        )
-
-    def _pack(self, plan: FilePlan) -> SubmissionFile:
-        """Write the file on the device, or on the CPU once that has failed."""
-        source, deadline_s = self._journal.reader(), self._scheduler.deadline.end_s
-        try:
-            return self._packer.write(source, plan, self._path, deadline_s)
-        except PackingDeviceError as error:
-            if self._packer.device.type == "cpu":
-                raise
-            self._parts.emit(Notice(f"{error}; packing on the CPU instead", "warning"))
-            self._packer.device = torch.device("cpu")
-            return self._packer.write(source, plan, self._path, deadline_s)
-
     def _tell_batch(self, size: int, rejected: int, seconds: float) -> None:
         scheduler, now_s = self._scheduler, self._parts.clock()
         self._parts.emit(
@@ -384,7 +241,7 @@ class DatasetRun:
         self._parts.emit(
             DatasetFinished(
                 result.dataset,
-                str(self._path),
+                str(self._file.path),
                 result.file.ipc,
                 result.generated,
                 result.end_s - result.start_s,

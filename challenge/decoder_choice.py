@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 import torch
 
 from challenge.budget import Choice
-from challenge.dataset_run import RunParts
 from challenge.errors import UsageError, WeightsError
 from challenge.events import Notice
 from challenge.generators.base import ImageGenerator
@@ -32,6 +31,7 @@ from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.images import shrink
 from challenge.prepared import note_use, prepared_file
 from challenge.prompts import PromptBook
+from challenge.run_parts import RunParts
 from challenge.seeds import derive_seed
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec

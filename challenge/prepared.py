@@ -9,13 +9,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from challenge.dataset_run import RunParts
 from challenge.errors import WeightsError
 from challenge.events import Notice
 from challenge.generators.base import ImageGenerator
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import PromptBook
 from challenge.records import key_digest
+from challenge.run_parts import RunParts
 from challenge.spec import DatasetSpec
 
 Owner = Mapping[str, str | int]

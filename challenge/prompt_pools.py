@@ -8,10 +8,10 @@ cost nothing. A resumed run takes the size of the first one.
 
 from collections.abc import Mapping
 
-from challenge.dataset_run import RunParts
 from challenge.events import Notice
 from challenge.generators.base import ImageGenerator
 from challenge.prompts import PROMPTS_PER_CLASS, PromptBook, planned_size
+from challenge.run_parts import RunParts
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec
 

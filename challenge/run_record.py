@@ -11,13 +11,13 @@ from typing import Any
 from challenge.budget import PhaseTimer
 from challenge.check import check_submission
 from challenge.clock import RunClock
-from challenge.dataset_run import RunParts
 from challenge.environment import describe_machine
 from challenge.images import contact_sheet
 from challenge.journal import Journal
 from challenge.presets import changes_of_preset
 from challenge.prompts import PromptBook
 from challenge.records import SCHEMA_VERSION, noting_errors, write_sidecar
+from challenge.run_parts import RunParts
 from challenge.run_state import DatasetResult
 from challenge.runner import RunResult
 from challenge.settings import GenerateSettings

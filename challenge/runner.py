@@ -13,7 +13,7 @@ import torch
 
 from challenge.budget import Deadline
 from challenge.compile_choice import CompileChoice
-from challenge.dataset_run import DatasetRun, RunParts
+from challenge.dataset_run import DatasetRun
 from challenge.errors import BudgetError, ChallengeError, GenerationError, JournalError
 from challenge.events import DatasetStarted, Notice
 from challenge.file_plan import FileCeiling, file_ceiling
@@ -23,6 +23,7 @@ from challenge.journal import JournalWriter
 from challenge.packing import Packer
 from challenge.prompts import PromptBook
 from challenge.rounds import BalancedRounds
+from challenge.run_parts import RunParts
 from challenge.run_state import DatasetResult
 from challenge.scheduler import Costs, Scheduler
 from challenge.settings import ClockName, GenerateSettings

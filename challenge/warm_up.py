@@ -15,7 +15,6 @@ from torch import Tensor
 from challenge.batch_sizer import FIRST_SIZE, LONGEST_BATCH_SHARE, PLANNED_SIZE, BatchSizer
 from challenge.budget import BatchCost, PackCost, PhaseTimer
 from challenge.compile_choice import kept_batch_size
-from challenge.dataset_run import RunParts
 from challenge.decoder_choice import choose_decoders
 from challenge.events import Notice, PhaseStarted, TrialBatch, TrialFile
 from challenge.file_plan import FilePlan
@@ -28,6 +27,7 @@ from challenge.prompt_pools import encode_pools
 from challenge.prompts import PromptBook
 from challenge.quantizing import quantize_for
 from challenge.rounds import ImageRequest
+from challenge.run_parts import RunParts
 from challenge.scheduler import Costs
 from challenge.settings import GenerateSettings
 from challenge.spec import DatasetSpec

@@ -9,11 +9,11 @@ from conftest import FakeClock
 from torch import Tensor
 
 from challenge.budget import PhaseTimer
-from challenge.dataset_run import RunParts
 from challenge.events import Event, Notice
 from challenge.generators.base import GeneratorDescription
 from challenge.guard.handle import Guard, NoGuard
 from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.run_parts import RunParts
 from challenge.run_state import RunState
 from challenge.runner import RunResult, run_generate
 from challenge.settings import GenerateSettings

@@ -17,8 +17,8 @@ from functools import partial
 
 from challenge.batch_sizer import LONGEST_BATCH_SHARE, BatchSizer
 from challenge.budget import BatchCost, Deadline, PackCost
-from challenge.dataset_run import SAFE_SHARE
 from challenge.errors import BudgetError
+from challenge.file_keeper import SAFE_SHARE
 from challenge.packing import RENAME_S, TELLING_SHARE
 from challenge.rounds import BalancedRounds, ImageRequest
 from challenge.scheduler import Costs, Scheduler

@@ -8,8 +8,8 @@ import torch
 from fake_run import FakeGenerator, Run, TickingClock
 from torch import Tensor
 
-from challenge.dataset_run import RunParts
 from challenge.events import BatchFinished, Event, FileWritten
+from challenge.run_parts import RunParts
 from challenge.runner import RunResult
 from challenge.transfer import Arriving
 

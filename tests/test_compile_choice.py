@@ -17,12 +17,12 @@ from challenge.batch_sizer import BatchSizer
 from challenge.budget import BatchCost, Choice, Deadline, PackCost
 from challenge.compile_choice import CompileChoice, kept_batch_size
 from challenge.compile_facts import CompileFacts, CompileFactsFile
-from challenge.dataset_run import RunParts
 from challenge.errors import UsageError
 from challenge.events import Notice
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import find_prompts_dir, load_prompt_book
 from challenge.rounds import BalancedRounds
+from challenge.run_parts import RunParts
 from challenge.scheduler import Costs, Scheduler
 from challenge.settings import GenerateSettings
 from challenge.spec import CIFAR100

@@ -10,7 +10,6 @@ from pipelines import one_step_generator, small_pipeline
 from torch import Tensor
 
 from challenge import decoder_choice
-from challenge.dataset_run import RunParts
 from challenge.decoder_choice import choose_decoders, head_owner, spread_prompts
 from challenge.errors import UsageError, WeightsError
 from challenge.events import Notice
@@ -20,6 +19,7 @@ from challenge.generators.decoder_fitting import Fidelity, FitReport
 from challenge.generators.decoders import ThumbnailDecoder, ThumbnailHead
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.run_parts import RunParts
 from challenge.run_state import DatasetState
 from challenge.settings import GenerateSettings
 from challenge.spec import CIFAR100, TINYIMAGENET

@@ -14,12 +14,12 @@ from original_layout import write_single_file
 from pipelines import small_pipeline
 from torch import nn
 
-from challenge.dataset_run import RunParts
 from challenge.generators.embeddings_file import write_embeddings
 from challenge.generators.loading import load_generator, open_generator
 from challenge.generators.parts import FolderParts, Parts, PipelineParts
 from challenge.prepared import embeddings_owner, prepared_file
 from challenge.prompts import find_prompts_dir, load_prompt_book
+from challenge.run_parts import RunParts
 from challenge.settings import GenerateSettings
 from challenge.spec import CIFAR100
 from challenge.warm_up import prepare

@@ -26,13 +26,13 @@ from torch.profiler import ProfilerActivity, profile
 from challenge.benchmarks.rows import Variant
 from challenge.budget import PhaseTimer
 from challenge.clock import clock_since_now
-from challenge.dataset_run import RunParts
 from challenge.errors import GenerationError
 from challenge.events import BatchFinished, Event, FileWritten
 from challenge.generators.decoders import Decoder
 from challenge.generators.sdxl_turbo import OneStepGenerator
 from challenge.guard.handle import NoGuard
 from challenge.prompts import PromptBook
+from challenge.run_parts import RunParts
 from challenge.run_state import RunState
 from challenge.runner import run_generate
 from challenge.settings import GenerateSettings

@@ -57,8 +57,8 @@ from challenge.stop import StopNow, StopRequest, finish_on_signals
 if TYPE_CHECKING:
     import torch
 
-    from challenge.dataset_run import RunParts
     from challenge.generators.base import ImageGenerator
+    from challenge.run_parts import RunParts
 
 TRIAL_BYTES = GIB  # written to the disk, if it fits
 TRIAL_S = 5.0  # of batches, for each data set: enough for the batch size to settle on a GPU

@@ -26,10 +26,10 @@ from challenge.spec import CIFAR100, DatasetSpec
 from challenge.stop import StopRequest
 
 if TYPE_CHECKING:
-    from challenge.dataset_run import RunParts
     from challenge.generators.base import ImageGenerator
     from challenge.generators.hub import Commits
     from challenge.generators.weights import Weights
+    from challenge.run_parts import RunParts
 
 Books = Mapping[DatasetSpec, PromptBook]
 
@@ -116,9 +116,9 @@ def open_run(session: Session) -> tuple["RunParts", str, Callable[[], "ImageGene
     process left cannot be read.
     """
     session.timer.begin("import")
-    from challenge.dataset_run import RunParts
     from challenge.generators.loading import open_generator
     from challenge.generators.quantized import check_quantize
+    from challenge.run_parts import RunParts
     from challenge.run_state import RunState
 
     settings = session.settings
