@@ -213,6 +213,7 @@ def test_labels_beside_the_file_are_trained_on(run_cli: CliRunner, tmp_path: Pat
     assert evaluated(out)["labels_file"]
     assert evaluated(out)["ipc"] == 1
     assert "200 images, 1 to 9 a class" in errors
+    assert f"warning: {path}: values that no pixel can have" in errors
     assert "labels are those of the labels file" in errors
     with_labels = evaluated(out)["losses"]
     (tmp_path / "run" / "cifar100_labels.pt").unlink()

@@ -142,6 +142,9 @@ def _say_what_is_known(entry: "Entry", view: StepView) -> None:
         f"{entry.title}: {sets}{entry.images:,} images, {a_class} a class, tested on "
         f"{entry.test.source}"
     )
+    for report in entry.reports:
+        for warning in report.warnings:
+            view.say(f"warning: {warning}")
     if entry.test.note:
         view.say(entry.test.note)
     if entry.reports[0].labels is not None:
