@@ -109,15 +109,18 @@ def explaining_os_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
+def run_folder(
+    path: Path, *, resume: bool, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Path]:
     """The folder of a run, new or to be resumed, for this process alone while the block lasts.
 
-    Folders that were made for it and hold nothing afterwards are taken back.
+    Folders that were made for it and hold nothing afterwards are taken back. One that is to be
+    resumed is waited for, and ``tell`` is told so.
     ``OutputError`` when it is taken, cannot be written, or another process works in it.
     """
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        with _locked_run_folder(path, resume=resume):
+        with _locked_run_folder(path, resume, tell):
             try:
                 yield path
             finally:
@@ -133,12 +136,16 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 @contextlib.contextmanager
-def _locked_run_folder(path: Path, *, resume: bool) -> Iterator[None]:
+def _locked_run_folder(path: Path, resume: bool, tell: Callable[[str], None]) -> Iterator[None]:
     with explaining_os_errors(path):
         if not resume:
             path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        if not lock.acquire(LONGEST_LOCK_WAIT_S if resume else 0.0):
+        taken = lock.acquire()
+        if resume and not taken:
+            tell(f"another process is working in {path}; waiting {LONGEST_LOCK_WAIT_S:g} s for it")
+            taken = lock.acquire(LONGEST_LOCK_WAIT_S)
+        if not taken:
             raise OutputError(
                 f"{path}: another run is working in it; wait for its end, or choose another folder"
             )

@@ -112,6 +112,9 @@ class _Run:
         if all(known.get(spec.name) for spec in self._books):
             self.done = [result for result in known.values() if result]
             return
+        for spec in self._books:
+            if spec.name not in state.datasets:
+                _require_room(spec, self._ceiling(spec))
         generator, costs, self._books = prepare(self._settings, self._books, load, parts)
         self.description = generator.description
         state.began(parts.clock(), self._settings.clock)
@@ -126,21 +129,26 @@ class _Run:
 
     def _plan(self, spec: DatasetSpec, costs: Costs) -> "_Plan":
         """Time and room for the next data set."""
-        state, sets_left = self._parts.state, len(self._books) - len(self.done)
         run_start_s = 0.0
         if self._settings.clock == "generation":
-            run_start_s = state.generation_start_s or 0.0
+            run_start_s = self._parts.state.generation_start_s or 0.0
         start_s = self.done[-1].done_s if self.done else run_start_s
         deadline = Deadline.share(
             start_s=start_s,
             run_start_s=run_start_s,
             limit_s=self._settings.limit_s,
             covers=self._settings.limit_covers,
-            sets_left=sets_left,
+            sets_left=self._sets_left,
         )
-        free_bytes = shutil.disk_usage(self._parts.run_dir).free // sets_left
-        ceiling = file_ceiling(spec, self._settings.max_file_gib, free_bytes)
-        return _Plan(spec, costs, deadline, ceiling)
+        return _Plan(spec, costs, deadline, self._ceiling(spec))
+
+    @property
+    def _sets_left(self) -> int:
+        return len(self._books) - len(self.done)
+
+    def _ceiling(self, spec: DatasetSpec) -> FileCeiling:
+        free_bytes = shutil.disk_usage(self._parts.run_dir).free // self._sets_left
+        return file_ceiling(spec, self._settings.max_file_gib, free_bytes)
 
 
 @dataclass(frozen=True)
@@ -237,10 +245,15 @@ def _require_time_and_room(plan: _Plan, parts: RunParts) -> None:
             f"the limit of {plan.deadline.seconds:g} s was over before the first image of "
             f"{plan.spec.name}: start-up, loading and warm-up took {now_s:.1f} s; raise --limit-s"
         )
-    if plan.ceiling.ipc < 1:
+    _require_room(plan.spec, plan.ceiling)
+
+
+def _require_room(spec: DatasetSpec, ceiling: FileCeiling) -> None:
+    """Raise ``BudgetError`` when a file cannot hold one image of each class."""
+    if ceiling.ipc < 1:
         raise BudgetError(
-            f"there is no room for one image a class of {plan.spec.name}, since "
-            f"{plan.ceiling.because}; make room, choose another folder or raise --max-file-gib"
+            f"there is no room for one image a class of {spec.name}, since "
+            f"{ceiling.because}; make room, choose another folder or raise --max-file-gib"
         )
 
 

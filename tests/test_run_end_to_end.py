@@ -424,6 +424,7 @@ def test_a_resume_that_waited_for_the_end_of_the_run_leaves_it_as_it_is(
         code, _, errors = run_cli("generate", "--resume", run_dir)
         process.communicate(timeout=60)
     assert code == 0
+    assert f"another process is working in {run_dir}; waiting 30 s for it" in errors
     assert "is finished; nothing was made or changed" in errors
     assert json.loads((run_dir / "run.json").read_text())["plan"] is not None
 

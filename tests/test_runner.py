@@ -106,6 +106,18 @@ def test_a_stop_request_ends_the_run_with_one_image_a_class(run: Run) -> None:
     assert len([text for text in notices if "Ctrl-C or SIGTERM now ends at once" in text]) == 1
 
 
+def test_a_file_that_cannot_hold_one_image_a_class_is_told_before_the_model_is_loaded(
+    run: Run,
+) -> None:
+    generator = FakeGenerator(run.clock)
+    result = run(generator, limit_s=60.0, max_file_gib=1e-6)
+    assert isinstance(result.error, BudgetError)
+    assert "no room for one image a class of cifar100, since --max-file-gib is 1e-06" in str(
+        result.error
+    )
+    assert (result.generator, generator.sizes) == (None, [])
+
+
 def test_too_short_a_limit_is_an_error_before_the_limit_is_over(run: Run) -> None:
     result = run(FakeGenerator(run.clock, image_s=1.0), limit_s=60.0)
     assert isinstance(result.error, BudgetError)

@@ -84,7 +84,7 @@ def run_once(settings: GenerateSettings, clock: RunClock) -> dict[str, Any]:
     books = load_books(settings)
     require_model(settings)
     wanted_dir = settings.resume or settings.out or default_run_dir(settings)
-    with run_folder(wanted_dir, resume=settings.resume is not None) as run_dir:
+    with run_folder(wanted_dir, resume=settings.resume is not None, tell=show_note) as run_dir:
         if settings.resume and (finished := _finished_record(run_dir)):
             return finished  # by the process that had the folder until now
         spent_s = _spent_before(run_dir) if settings.resume else 0.0
