@@ -145,7 +145,7 @@ class SimulatedRun:
             self._rounds.count(self._scheduler.generated + len(batch))
             self._scheduler.finished(batch, [], seconds, self.now_s)
             if self._scheduler.file_is_due(self.now_s):
-                self._pack(self._scheduler.file_plan().ipc, stubborn=True)
+                self._pack_on_the_way(self._scheduler.file_plan().ipc)
         return True
 
     def _is_cut_short(self, batch_end_s: float, *, can_end: bool) -> bool:
@@ -162,6 +162,11 @@ class SimulatedRun:
             self._pack(min(self._rounds.counts), stubborn=True)
             return True
         return False
+
+    def _pack_on_the_way(self, ipc: int) -> None:
+        started_s = self.now_s
+        if self._pack(ipc, stubborn=False) is not None:
+            self._scheduler.file_tried(self.now_s - started_s)
 
     def _write_last_file(self) -> bool:
         ipc = self._scheduler.file_plan().ipc
