@@ -25,7 +25,6 @@ from real_layouts import (  # noqa: E402
     write_noisy_cifar_train,
 )
 
-
 # no change is refused by chance; --hypothesis-profile=default looks further
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
