@@ -130,8 +130,9 @@ def _read_record(path: Path, remarks: list[str]) -> Document:
             for key in DATASET_KINDS
         )
     }
-    for name, entry in record["datasets"].items():
-        _compare_file(path.with_name(f"{name}.pt"), entry["bytes"], remarks)
+    for name, spec in DATASETS.items():
+        if entry := record["datasets"].get(name):
+            _compare_file(path.with_name(spec.file_name), entry["bytes"], remarks)
     return record
 
 
